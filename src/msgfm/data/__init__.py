@@ -1,0 +1,1 @@
+"""From files to batches: layouts, manifests, the reader, the mixture of sources."""

@@ -1,0 +1,173 @@
+"""What a manifest holds: one `Sample` per place and time, with the files of each sensor.
+
+A manifest is a Parquet file, one row a sample; its schema metadata hold the layout, the root folder and the sensor
+cards themselves, so that a later edit of a card does not change what was indexed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from msgfm.errors import InputError
+from msgfm.files import write_atomically
+from msgfm.sensors import Sensor
+
+FORMAT_VERSION = 1
+METADATA_KEY = b"msgfm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterFile:
+    """One file, or a window of one, and the bands taken from it.
+
+    Args:
+        path: relative to the manifest's root.
+        bands: names on the sensor's card, one for each entry of `file_bands`.
+        file_bands: positions in the file, counted from 1 as GDAL does.
+        window: row, column, height, width in pixels of this file; None is the whole file.
+    """
+
+    path: str
+    bands: tuple[str, ...]
+    file_bands: tuple[int, ...]
+    window: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorImage:
+    """The files that make up one sensor's image, and the grid (pixels) of the finest of them."""
+
+    sensor: str
+    height: int
+    width: int
+    files: tuple[RasterFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One place at one time, seen by one sensor or by several.
+
+    Args:
+        sample: identifier, unique in its manifest.
+        scene: samples of one scene overlap or touch; splits never cut through a scene.
+        split: `train`, `val` or `test`.
+        images: one per sensor.
+    """
+
+    sample: str
+    scene: str
+    split: str
+    images: tuple[SensorImage, ...]
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        return tuple(image.sensor for image in self.images)
+
+    def image_of(self, sensor: str) -> SensorImage:
+        return next(image for image in self.images if image.sensor == sensor)
+
+
+_FILE = pa.struct(
+    [
+        ("path", pa.string()),
+        ("bands", pa.list_(pa.string())),
+        ("file_bands", pa.list_(pa.int32())),
+        ("window", pa.list_(pa.int32())),
+    ]
+)
+_IMAGE = pa.struct(
+    [("sensor", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("files", pa.list_(_FILE))]
+)
+SCHEMA = pa.schema(
+    [("sample", pa.string()), ("scene", pa.string()), ("split", pa.string()), ("images", pa.list_(_IMAGE))]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Samples, the folder that their paths start from, and the cards of their sensors (by name)."""
+
+    root: Path
+    layout: str
+    sensors: dict[str, Sensor]
+    samples: tuple[Sample, ...]
+
+    def only(self, split: str) -> Manifest:
+        """The samples of one split; `all` keeps every sample."""
+        if split == "all":
+            return self
+        chosen = tuple(sample for sample in self.samples if sample.split == split)
+        if not chosen:
+            have = ", ".join(sorted({sample.split for sample in self.samples}))
+            raise InputError(f"the manifest has no samples of split {split!r}; it has {have} (or `all`)")
+        return replace(self, samples=chosen)
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Writes the manifest in one piece: a killed run leaves the old file or none.
+
+    The root is kept relative to the manifest's folder where that folder holds it, so the two can be moved together.
+    """
+    root = manifest.root.resolve()
+    folder = path.resolve().parent
+    header = {
+        "format_version": FORMAT_VERSION,
+        "layout": manifest.layout,
+        "root": str(root.relative_to(folder)) if root.is_relative_to(folder) else str(root),
+        "sensors": [sensor.model_dump(mode="json") for sensor in manifest.sensors.values()],
+    }
+    table = pa.Table.from_pylist([asdict(sample) for sample in manifest.samples], schema=SCHEMA)
+    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(header).encode()})
+    with write_atomically(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads a manifest.
+
+    Raises:
+        InputError: no such file, not a manifest, or written by a newer msgfm.
+    """
+    if not path.is_file():
+        raise InputError(f"no manifest {path}; make one with `msgfm data index LAYOUT ROOT --out {path}`")
+    try:
+        table = pq.read_table(path)
+        header = json.loads(table.schema.metadata[METADATA_KEY])
+        version = header["format_version"]
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(f"{path} is not a manifest of msgfm ({error}); make one with `msgfm data index`") from error
+    if version != FORMAT_VERSION:
+        raise InputError(f"{path} has manifest format {version}, this msgfm reads {FORMAT_VERSION}; index again")
+    sensors = [Sensor.model_validate(card) for card in header["sensors"]]
+    return Manifest(
+        root=(path.resolve().parent / header["root"]).resolve(),
+        layout=header["layout"],
+        sensors={sensor.name: sensor for sensor in sensors},
+        samples=tuple(_sample(row) for row in table.to_pylist()),
+    )
+
+
+def _sample(row: dict[str, object]) -> Sample:
+    images = [
+        SensorImage(
+            sensor=image["sensor"],
+            height=image["height"],
+            width=image["width"],
+            files=tuple(
+                RasterFile(
+                    path=file["path"],
+                    bands=tuple(file["bands"]),
+                    file_bands=tuple(file["file_bands"]),
+                    window=None if file["window"] is None else tuple(file["window"]),
+                )
+                for file in image["files"]
+            ),
+        )
+        for image in row["images"]  # type: ignore[attr-defined]
+    ]
+    return Sample(sample=str(row["sample"]), scene=str(row["scene"]), split=str(row["split"]), images=tuple(images))

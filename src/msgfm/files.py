@@ -1,0 +1,33 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgfm.errors import InputError
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`; renames it to `path` when the block ends well, else removes it.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written; what stood at `path` before still stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder "
+            f"(what was there before is untouched)"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
