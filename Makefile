@@ -1,0 +1,40 @@
+# Every target makes the environment first if it is missing, or if its requirements have changed.
+VENV ?= .venv
+PYTHON ?= python3
+# More arguments for `make demo`, e.g. DEMO_ARGS="--steps 20".
+DEMO_ARGS ?=
+# FAST=1 leaves the slow tests out. TEST_ARGS: more arguments for pytest, e.g. TEST_ARGS="-k moe".
+FAST ?=
+TEST_ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench
+
+help:
+	@echo "make demo    pretrain on images made by the project (minutes, two cores), report in demo/report.html"
+	@echo "make test    all tests; FAST=1 leaves out the slow ones; MSGFM_REAL_DATA=FOLDER names the real images"
+	@echo "make check   ruff, mypy, import contracts"
+	@echo "make bench   the benchmarks, one table each"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/msgfm demo --out demo $(DEMO_ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 $(if $(FAST),-m "not slow") $(TEST_ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
