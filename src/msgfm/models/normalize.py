@@ -1,0 +1,59 @@
+"""Normalisation by the sensor card. It is part of the model, so training and use cannot disagree."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from msgfm.sensors import Sensor
+
+
+class Normalize(nn.Module):
+    """Physical units to zero mean and unit variance, and back, with the numbers of one sensor card.
+
+    Its buffers are made from the card and are not part of the weights: the card itself travels in `config.json`.
+    """
+
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, sensor: Sensor) -> None:
+        super().__init__()
+        sensor.require_statistics()
+        self.clip = sensor.clip
+        self.centred = sensor.centre == "image"
+        columns = {
+            "mean": [band.mean for band in sensor.bands],
+            "std": [band.std for band in sensor.bands],
+            "low": [band.valid_range[0] for band in sensor.bands],
+            "high": [band.valid_range[1] for band in sensor.bands],
+        }
+        for name, values in columns.items():
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+
+    def centre_of(self, image: Tensor, where: Tensor | None = None) -> Tensor:
+        """Each image's own mean, (B, C, 1, 1), over its data (and `where`); zeros if the card does not centre.
+
+        Args:
+            image: (B, C, H, W) physical units, NaN where there is no data.
+            where: (B, 1, H, W) bool; during pretraining the visible pixels, so that hidden ones tell nothing.
+        """
+        if not self.centred:
+            return image.new_zeros(image.shape[0], image.shape[1], 1, 1)
+        counted = image.isfinite() if where is None else image.isfinite() & where
+        total = torch.where(counted, image, 0).sum(dim=(2, 3), keepdim=True, dtype=torch.float32)
+        return total / counted.sum(dim=(2, 3), keepdim=True).clamp_min(1)
+
+    def forward(self, image: Tensor, centre: Tensor) -> Tensor:
+        """Normalised image (B, C, H, W), float32; no data stays NaN."""
+        image = image.float()
+        if self.clip:
+            # clamp passes NaN through
+            image = image.clamp(self.low, self.high)
+        return (image - centre - self.mean) / self.std
+
+    def invert(self, image: Tensor, centre: Tensor) -> Tensor:
+        """Back to physical units."""
+        return image.float() * self.std + self.mean + centre
