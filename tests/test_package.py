@@ -43,7 +43,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_help_lists_the_commands() -> None:
-    done = subprocess.run([sys.executable, "-m", "msgfm.cli", "--help"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", "from msgfm.cli import app; app(['--help'])"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for command in ("pretrain", "data", "info", "reconstruct", "demo"):
         assert re.search(rf"\b{command}\b", done.stdout), command
@@ -158,7 +159,7 @@ def test_other():
 """
 
 
-def run_probe(folder: Path, real_data: str | None) -> subprocess.CompletedProcess[str]:
+def run_probe(folder: Path, *, real_data: str | None) -> subprocess.CompletedProcess[str]:
     """Runs three tests under a copy of our conftest.py, in a checkout that has no real images beside it."""
     tests = folder / "checkout" / "tests"
     tests.mkdir(parents=True)
