@@ -24,11 +24,10 @@ ABSENT = -1
 """In `targets`: this sample has no image of this sensor."""
 
 
-class MsGFMConfig(Config):
-    """Everything that is needed to build the model. Defaults are the paper's.
+class ModelSettings(Config):
+    """What a recipe says of the model; the sensors come from its data. Defaults are the paper's.
 
     Args:
-        sensors: the cards, in the order of `targets`.
         encoder: the shared Swin encoder.
         patch_embed: the embedding, of one kind for all sensors.
         mask_patch_size: side of the hidden squares in pixels.
@@ -36,7 +35,6 @@ class MsGFMConfig(Config):
         auxiliary_weight: lambda, the weight of the mixtures' balancing loss.
     """
 
-    sensors: tuple[Sensor, ...] = Field(min_length=1)
     encoder: EncoderConfig = EncoderConfig()
     patch_embed: PatchEmbedConfig = PatchEmbedConfig()
     mask_patch_size: int = Field(default=32, ge=1)
@@ -44,13 +42,12 @@ class MsGFMConfig(Config):
     auxiliary_weight: float = Field(default=0.01, ge=0)
 
     @model_validator(mode="after")
-    def _check(self) -> MsGFMConfig:
-        names = [sensor.name for sensor in self.sensors]
-        if len(set(names)) < len(names):
-            raise ValueError(f"sensors {names}: each name once")
-        if self.mask_patch_size % self.patch_embed.patch_size:
+    def _check_squares(self) -> ModelSettings:
+        square, patch, stride = self.mask_patch_size, self.patch_embed.patch_size, self.stride
+        if square % patch or (square % stride and stride % square):
             raise ValueError(
-                f"mask_patch_size {self.mask_patch_size} is not a multiple of patch_size {self.patch_embed.patch_size}"
+                f"mask_patch_size {square} must be a multiple of patch_size {patch}, and divide or be a multiple of "
+                f"the {stride} px that one token of the last stage covers"
             )
         return self
 
@@ -58,6 +55,23 @@ class MsGFMConfig(Config):
     def stride(self) -> int:
         """Pixels along one side of a token of the last stage."""
         return self.patch_embed.patch_size * self.encoder.downsampling
+
+
+class MsGFMConfig(ModelSettings):
+    """Everything that is needed to build the model.
+
+    Args:
+        sensors: the cards, in the order of `targets`.
+    """
+
+    sensors: tuple[Sensor, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> MsGFMConfig:
+        names = [sensor.name for sensor in self.sensors]
+        if len(set(names)) < len(names):
+            raise ValueError(f"sensors {names}: each name once")
+        return self
 
 
 class Direction(NamedTuple):

@@ -1,0 +1,82 @@
+"""Checkpoints to resume from: written in one piece, the last few kept, refused when they are of another run."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from msgfm.errors import InputError
+from msgfm.files import write_atomically
+
+FORMAT_VERSION = 1
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Where the checkpoint after `step` optimiser steps lies."""
+    return run / "checkpoints" / f"step_{step:08d}.ckpt"
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run, oldest first."""
+    return sorted(path for path in (run / "checkpoints").glob("step_*.ckpt") if re.fullmatch(r"step_\d{8}", path.stem))
+
+
+def save_checkpoint(run: Path, step: int, content: dict[str, Any], keep: int) -> Path:
+    """Writes a checkpoint, then deletes all but the last `keep`.
+
+    Raises:
+        InputError: the disk is full; the earlier checkpoints stand.
+    """
+    path = checkpoint_path(run, step)
+    with write_atomically(path) as temporary:
+        try:
+            torch.save({"format_version": FORMAT_VERSION, "step": step} | content, temporary)
+        except RuntimeError as error:  # how torch reports a failed write
+            raise OSError(f"{error} (is the disk full?)") from error
+    for old in list_checkpoints(run)[:-keep]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        InputError: unreadable, or of another format version.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        version = content["format_version"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise InputError(f"cannot read checkpoint {path}: {error}; delete it to resume from the one before") from error
+    if version != FORMAT_VERSION:
+        raise InputError(f"checkpoint {path} has format version {version}, this msgfm reads {FORMAT_VERSION}")
+    return dict(content)
+
+
+def require_same(saved: dict[str, Any], present: dict[str, Any], path: Path) -> None:
+    """Refuses a checkpoint of another run: every setting that shapes the result must be equal.
+
+    Raises:
+        InputError: names the settings that differ.
+    """
+    differences = list(_differences(saved, present, ""))
+    if differences:
+        more = f", and {len(differences) - 4} more" if len(differences) > 4 else ""
+        raise InputError(
+            f"checkpoint {path} is of another run: {'; '.join(differences[:4])}{more}. "
+            f"Resume with the recipe it was started with, or start anew with another out=FOLDER"
+        )
+
+
+def _differences(saved: Any, present: Any, place: str) -> Iterator[str]:
+    if isinstance(saved, dict) and isinstance(present, dict):
+        for key in sorted(saved.keys() | present.keys()):
+            yield from _differences(saved.get(key), present.get(key), f"{place}.{key}" if place else str(key))
+    elif saved != present:
+        yield f"{place} was {saved!r:.60} and is {present!r:.60}"

@@ -1,0 +1,158 @@
+"""What a pretraining recipe may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from msgfm.config import Config
+from msgfm.models.msgfm import ModelSettings
+
+
+class SourceConfig(Config):
+    """One data set of the mixture.
+
+    Args:
+        manifest: Parquet file made by `msgfm data index`, or a list of them.
+        batch_size: samples per optimiser step and device; null shares `mixture.batch_size` out in proportion to the
+            number of samples, so that all sources end together (paper, App. B.1).
+        lr: learning rate of this source's steps (paper, Table 10).
+        split: which split of the manifest is trained on; `all` is every sample.
+        sensors: names of the sensors to use; null is all of the manifest.
+    """
+
+    manifest: tuple[Path, ...]
+    lr: float = Field(gt=0)
+    batch_size: int | None = Field(default=None, ge=1)
+    split: str = "train"
+    sensors: tuple[str, ...] | None = None
+
+    @field_validator("manifest", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return [value] if isinstance(value, (str, Path)) else value
+
+
+class MixtureConfig(Config):
+    """How the sources are visited.
+
+    Args:
+        schedule: `sequential` takes one optimiser step per source in turn, each with its own learning rate (the
+            paper's); `joint` takes one step a round over all sources, their losses weighted by batch size, with the
+            largest of their learning rates.
+        batch_size: samples per round and device, for sources that give no batch size of their own.
+        cross_sensor_share: probability that a masked image of a paired sample predicts its partner (paper: 0.5).
+    """
+
+    schedule: Literal["sequential", "joint"] = "sequential"
+    batch_size: int | None = Field(default=None, ge=1)
+    cross_sensor_share: float = Field(default=0.5, ge=0, le=1)
+
+
+class OptimConfig(Config):
+    """AdamW and its schedule. Defaults are Table 10's; epochs count rounds over the mixture.
+
+    Args:
+        betas: exponential decay rates of the moments.
+        eps: added to the root of the second moment.
+        weight_decay: of weight matrices; biases, norms, mask token and position biases have none.
+        warmup_epochs: the learning rate grows linearly from `warmup_lr` to the source's.
+        warmup_lr: where it starts.
+        milestones: epochs at which it is multiplied by `gamma`.
+        gamma: see `milestones`.
+        clip_grad_norm: largest norm of the gradient; null does not clip. SimMIM's 5.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_epochs: float = Field(default=10, ge=0)
+    warmup_lr: float = Field(default=5e-7, ge=0)
+    milestones: tuple[float, ...] = ()
+    gamma: float = Field(default=0.1, gt=0)
+    clip_grad_norm: float | None = Field(default=5.0, gt=0)
+
+
+class HardwareConfig(Config):
+    """Where and how it runs.
+
+    Args:
+        accelerator: `auto`, `cpu`, `gpu` or another of Lightning's.
+        devices: devices per node; `auto` is all of them (1 on a CPU).
+        num_nodes: nodes.
+        precision: `bf16-mixed` (router, normalisation and loss stay float32) or `32-true`.
+        accumulate: batches of a source per optimiser step.
+        num_workers: processes that read data, per device.
+        grad_checkpointing: computes activations again in the backward pass to save memory.
+    """
+
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = "auto"
+    num_nodes: int = Field(default=1, ge=1)
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    accumulate: int = Field(default=1, ge=1)
+    num_workers: int = Field(default=2, ge=0)
+    grad_checkpointing: bool = False
+
+
+class LogConfig(Config):
+    """What is written while it runs; steps are optimiser steps.
+
+    Args:
+        every_steps: progress lines and TensorBoard points; `log.csv` has every step.
+        picture_every_steps: reconstructions as in Figure 3; null draws them at the end alone.
+        checkpoint_every_steps: checkpoints to resume from; one more is written at the end.
+        keep_checkpoints: how many of the last are kept.
+        tensorboard: whether event files are written.
+        wandb_project: project on Weights & Biases (extra `wandb`); null does not log there.
+    """
+
+    every_steps: int = Field(default=20, ge=1)
+    picture_every_steps: int | None = Field(default=1000, ge=1)
+    checkpoint_every_steps: int = Field(default=1000, ge=1)
+    keep_checkpoints: int = Field(default=3, ge=1)
+    tensorboard: bool = True
+    wandb_project: str | None = None
+
+
+class PretrainConfig(Config):
+    """A pretraining run.
+
+    Args:
+        out: the run's folder.
+        sources: the mixture, by name.
+        epochs: passes over the mixture: rounds until every source has been seen whole.
+        image_size: side of the random crop in pixels.
+        seed: of weights, order, crops, masks, partners and noise.
+        init_from: Swin weights to start the encoder from (SimMIM, GFM, timm), as a safetensors file; null is from
+            scratch, which the paper found better.
+        skip_bad: how many unreadable samples a run may replace before it ends; they are listed at the end.
+    """
+
+    out: Path
+    sources: dict[str, SourceConfig] = Field(min_length=1)
+    epochs: int = Field(ge=1)
+    image_size: int = Field(default=192, ge=1)
+    seed: int = Field(default=0, ge=0)
+    init_from: Path | None = None
+    skip_bad: int = Field(default=0, ge=0)
+    model: ModelSettings = ModelSettings()
+    mixture: MixtureConfig = MixtureConfig()
+    optim: OptimConfig = OptimConfig()
+    hardware: HardwareConfig = HardwareConfig()
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> PretrainConfig:
+        square, stride = self.model.mask_patch_size, self.model.stride
+        if self.image_size % square or self.image_size % stride:
+            raise ValueError(
+                f"image_size {self.image_size} must be a multiple of mask_patch_size {square} and of the {stride} px "
+                f"that one token of the last stage covers"
+            )
+        without = [name for name, source in self.sources.items() if source.batch_size is None]
+        if without and self.mixture.batch_size is None:
+            raise ValueError(f"sources {', '.join(without)} have no batch_size; give one, or mixture.batch_size for all")
+        return self

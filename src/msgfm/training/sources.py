@@ -1,0 +1,104 @@
+"""From a recipe's sources to the mixture: manifests read, sensors agreed on, batch sizes shared out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from msgfm.data.mixture import Source
+from msgfm.data.records import Manifest, read_manifest
+from msgfm.errors import InputError
+from msgfm.sensors import Sensor
+from msgfm.training.config import PretrainConfig, SourceConfig
+
+
+def load_sources(config: PretrainConfig) -> list[Source]:
+    """Reads the manifests of all sources.
+
+    Raises:
+        InputError: a manifest or a source's split or sensors are not there, or its first files are gone.
+    """
+    loaded = {name: load_manifests(name, source) for name, source in config.sources.items()}
+    lengths = {name: sum(len(manifest.samples) for manifest in manifests) for name, manifests in loaded.items()}
+    shared = share_batch_size(config, lengths)
+    return [
+        Source(
+            name=name,
+            manifests=manifests,
+            sensors=tuple(sorted({sensor for manifest in manifests for sensor in manifest.sensors})),
+            batch_size=config.sources[name].batch_size or shared[name],
+            lr=config.sources[name].lr,
+        )
+        for name, manifests in loaded.items()
+    ]
+
+
+def load_manifests(name: str, source: SourceConfig, split: str | None = None) -> tuple[Manifest, ...]:
+    """A source's manifests with its sensors and one split alone (its own unless `split` names another)."""
+    manifests = []
+    for path in source.manifest:
+        manifest = read_manifest(path)
+        manifest = _only_sensors(name, manifest.only(split or source.split), source.sensors)
+        _require_files(name, manifest)
+        manifests.append(manifest)
+    return tuple(manifests)
+
+
+def _only_sensors(name: str, manifest: Manifest, sensors: Sequence[str] | None) -> Manifest:
+    """The manifest with images of the chosen sensors; samples that have none are left out."""
+    chosen = tuple(manifest.sensors) if sensors is None else tuple(sensors)
+    if unknown := [sensor for sensor in chosen if sensor not in manifest.sensors]:
+        raise InputError(
+            f"source {name}: sensor {unknown[0]!r} has no card in its manifest, which has {', '.join(manifest.sensors)}"
+        )
+    samples = [
+        replace(sample, images=tuple(image for image in sample.images if image.sensor in chosen))
+        for sample in manifest.samples
+    ]
+    cards = {sensor: manifest.sensors[sensor] for sensor in chosen}
+    return replace(manifest, sensors=cards, samples=tuple(sample for sample in samples if sample.images))
+
+
+def _require_files(name: str, manifest: Manifest) -> None:
+    """A manifest whose data were moved or deleted is refused before training starts; one look per folder."""
+    folders = {}
+    for sample in manifest.samples:
+        for image in sample.images:
+            for file in image.files:
+                path = manifest.root / file.path
+                folders.setdefault(path.parent, path)
+    gone = [path for path in folders.values() if not path.is_file()]
+    if gone:
+        raise InputError(
+            f"source {name}: {gone[0]} is gone ({len(gone)} of {len(folders)} folders that the manifest names lack "
+            f"files); put the data back below {manifest.root}, or index again with `msgfm data index`"
+        )
+
+
+def share_batch_size(config: PretrainConfig, lengths: dict[str, int]) -> dict[str, int]:
+    """Batch sizes in proportion to the sources' lengths, at least one each (paper, App. B.1)."""
+    if config.mixture.batch_size is None:
+        return {}
+    total = sum(lengths.values())
+    return {name: max(round(config.mixture.batch_size * length / total), 1) for name, length in lengths.items()}
+
+
+def agree_on_sensors(sources: Sequence[Source]) -> tuple[Sensor, ...]:
+    """The cards of all sources, each sensor once.
+
+    Raises:
+        InputError: two sources have different cards under one name, or a card lacks mean and std.
+    """
+    cards: dict[str, Sensor] = {}
+    for source in sources:
+        for manifest in source.manifests:
+            for name, card in manifest.sensors.items():
+                if cards.setdefault(name, card) != card:
+                    fields = [key for key in Sensor.model_fields if getattr(cards[name], key) != getattr(card, key)]
+                    raise InputError(
+                        f"sensor {name} has two cards that differ in {', '.join(fields)} (source {source.name} and an "
+                        f"earlier one); index both with one card, or give one of the sensors another name"
+                    )
+    for card in cards.values():
+        card.require_statistics()
+    return tuple(cards[name] for name in sorted(cards))
