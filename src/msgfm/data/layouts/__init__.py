@@ -1,0 +1,124 @@
+"""Layouts: how data sets lay out their files. One function each lists samples; `index_layout` makes the manifest."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from msgfm.data.layouts.bigearthnet import list_bigearthnet
+from msgfm.data.layouts.headers import check_headers
+from msgfm.data.layouts.image_folder import list_image_folder
+from msgfm.data.layouts.listing import LayoutOptions, Listing
+from msgfm.data.layouts.mdas import list_mdas
+from msgfm.data.layouts.pairs import list_pairs
+from msgfm.data.layouts.sen12ms import list_sen12ms
+from msgfm.data.layouts.splits import draw_split
+from msgfm.data.layouts.ssl4eo_s12 import list_ssl4eo_s12
+from msgfm.data.records import Manifest
+from msgfm.errors import InputError
+
+__all__ = ["LAYOUTS", "IndexResult", "LayoutOptions", "Listing", "index_layout"]
+
+LAYOUTS: dict[str, Callable[[Path, LayoutOptions], Listing]] = {
+    "image-folder": list_image_folder,
+    "sen12ms": list_sen12ms,
+    "mdas": list_mdas,
+    "bigearthnet": list_bigearthnet,
+    "ssl4eo-s12": list_ssl4eo_s12,
+    "pairs": list_pairs,
+}
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexResult:
+    """A manifest, and what to tell about it.
+
+    Args:
+        manifest: the samples whose files fit.
+        left_out: one message for each bad file; the samples that they belong to are not in the manifest.
+        combinations: how many samples have which sensors, as `sentinel1 + sentinel2`.
+        splits: how many samples each split has.
+    """
+
+    manifest: Manifest
+    left_out: tuple[str, ...]
+    combinations: dict[str, int]
+    splits: dict[str, int]
+
+
+def index_layout(
+    layout: str,
+    root: Path,
+    options: LayoutOptions | None = None,
+    *,
+    val_fraction: float = 0.0,
+    seed: int = 0,
+    split: str | None = None,
+    skip_bad: int = 0,
+) -> IndexResult:
+    """Lists a data set, opens every file's header and makes a manifest.
+
+    Args:
+        layout: a key of `LAYOUTS`.
+        root: the data set's folder.
+        options: what the layout takes.
+        val_fraction: share of the scenes drawn for validation, where the data set has no split of its own.
+        seed: of that draw.
+        split: puts every sample into this split instead.
+        skip_bad: how many bad files are left out, with their samples, before it is an error.
+
+    Raises:
+        InputError: unknown layout, no such folder, nothing found, or more than `skip_bad` bad files.
+    """
+    if layout not in LAYOUTS:
+        near = difflib.get_close_matches(layout, LAYOUTS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"no layout {layout!r}: {hint}there are {', '.join(LAYOUTS)}")
+    if not root.is_dir():
+        raise InputError(f"no folder {root}")
+    if split not in (None, "train", "val", "test"):
+        raise InputError(f"split {split!r}: it is train, val or test")
+    if not 0 <= val_fraction <= 1:
+        raise InputError(f"val_fraction {val_fraction}: it is a share, from 0 to 1")
+    listing = LAYOUTS[layout](root, options or LayoutOptions())
+    if not listing.samples:
+        raise InputError(f"{root}: nothing found in layout {layout}; docs/data.md shows the folders it expects")
+    _require_unique([sample.sample for sample in listing.samples], root)
+    samples, problems = check_headers(root, listing.samples, listing.sensors)
+    if len(problems) > skip_bad:
+        raise InputError(_report(list(problems.values()), skip_bad))
+    if not samples:
+        raise InputError(f"{root}: every sample has a bad file; {_report(list(problems.values()), skip_bad)}")
+    samples = [
+        replace(sample, split=split or sample.split or draw_split(sample.scene, val_fraction, seed))
+        for sample in samples
+    ]
+    samples.sort(key=lambda sample: sample.sample)
+    used = {name for sample in samples for name in sample.sensors}
+    manifest = Manifest(
+        root=root.resolve(),
+        layout=layout,
+        sensors={name: sensor for name, sensor in listing.sensors.items() if name in used},
+        samples=tuple(samples),
+    )
+    return IndexResult(
+        manifest=manifest,
+        left_out=tuple(problems.values()),
+        combinations=dict(Counter(" + ".join(sample.sensors) for sample in samples)),
+        splits=dict(Counter(sample.split for sample in samples)),
+    )
+
+
+def _require_unique(names: list[str], root: Path) -> None:
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise InputError(f"{root}: {len(twice)} samples are there more than once, as {twice[0]}; index a copy alone")
+
+
+def _report(problems: list[str], skip_bad: int) -> str:
+    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+    more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return f"{len(problems)} bad files, at most {skip_bad} may be left out (--skip-bad):{shown}{more}"

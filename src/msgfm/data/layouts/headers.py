@@ -1,0 +1,156 @@
+"""Opens every listed file once, header only, and compares it with its card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from msgfm.data.layouts.listing import card_band
+from msgfm.data.records import RasterFile, Sample, SensorImage
+from msgfm.errors import InputError
+from msgfm.geo.raster import RasterInfo, raster_info
+from msgfm.sensors import Sensor
+
+_THREADS = 8
+Header = RasterInfo | InputError
+
+
+def check_headers(
+    root: Path, samples: Iterable[Sample], sensors: Mapping[str, Sensor]
+) -> tuple[list[Sample], dict[str, str]]:
+    """Fills in shapes and band positions.
+
+    Returns:
+        The samples whose files all fit, and by path what is wrong with the others' files. A sample with a bad file is
+        left out whole.
+    """
+    samples = list(samples)
+    paths = sorted({file.path for sample in samples for image in sample.images for file in image.files})
+    with ThreadPoolExecutor(_THREADS) as pool:
+        headers = dict(zip(paths, pool.map(lambda path: _header(root / path), paths), strict=True))
+    good: list[Sample] = []
+    problems: dict[str, str] = {}
+    for sample in samples:
+        found = len(problems)
+        known = {file.path for image in sample.images for file in image.files} & problems.keys()
+        images = [_check_image(root, image, sensors[image.sensor], headers, problems) for image in sample.images]
+        filled = [image for image in images if image is not None]
+        if len(filled) == len(images) and not known and found == len(problems):
+            _check_grids(root, filled, headers, problems)
+            if found == len(problems):
+                good.append(replace(sample, images=tuple(filled)))
+    return good, problems
+
+
+def _header(path: Path) -> Header:
+    try:
+        return raster_info(path)
+    except InputError as error:
+        return error
+
+
+def _check_image(
+    root: Path, image: SensorImage, sensor: Sensor, headers: Mapping[str, Header], problems: dict[str, str]
+) -> SensorImage | None:
+    """The image with its shape, or None and an entry in `problems`."""
+    files: list[RasterFile] = []
+    shapes: list[tuple[int, int]] = []
+    for file in image.files:
+        header = headers[file.path]
+        if isinstance(header, InputError):
+            problems[file.path] = str(header)
+        elif problem := _misfit(file, header, sensor):
+            problems[file.path] = f"{root / file.path}: {problem}"
+        else:
+            positions = file.file_bands or tuple(range(1, len(file.bands) + 1))
+            files.append(replace(file, file_bands=positions))
+            shapes.append(file.window[2:] if file.window else (header.height, header.width))
+    if len(files) < len(image.files):
+        return None
+    height, width = max(shapes)
+    for file, shape in zip(files, shapes, strict=True):
+        if not _same_proportions(shape, (height, width)):
+            problems[file.path] = (
+                f"{root / file.path}: {shape[0]} x {shape[1]} pixels do not cover the same ground as the image's "
+                f"finest band, {height} x {width}"
+            )
+    return replace(image, height=height, width=width, files=tuple(files))
+
+
+def _misfit(file: RasterFile, header: RasterInfo, sensor: Sensor) -> str | None:
+    """What of the header contradicts the card; None where nothing does."""
+    if beyond := [band for band in file.file_bands if band > header.count]:
+        return f"has {header.count} bands, so there is no band {beyond[0]}"
+    if not file.file_bands and header.image_bands != len(file.bands):
+        return (
+            f"has {header.image_bands} bands, expected are the {len(file.bands)} of sensor {sensor.name} "
+            f"({', '.join(file.bands)}); name those that the file has, in its order, as "
+            f"`--sensor {sensor.name}:{file.bands[0]},...=PATTERN`, or pick bands of the file as PATTERN@1-3"
+        )
+    positions = file.file_bands or range(1, len(file.bands) + 1)
+    for name, position in zip(file.bands, positions, strict=True):
+        # Descriptions are often free text; only another band's name is a contradiction.
+        description = header.descriptions[position - 1]
+        said = card_band(description, sensor) if description else None
+        if said not in (None, name):
+            return (
+                f"names its band {position} {description!r}, where {name} was expected; name the bands in the "
+                f"file's order, as `--sensor {sensor.name}:{said},...=PATTERN`"
+            )
+    if file.window:
+        row, column, height, width = file.window
+        if row + height > header.height or column + width > header.width:
+            return f"has {header.height} x {header.width} pixels; the window {file.window} leaves it"
+    return None
+
+
+def _same_proportions(shape: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Height to width alike within 2 %: a Landsat pan image is 2N + 1 pixels long, not 2N."""
+    return abs(shape[0] * other[1] / (shape[1] * other[0]) - 1) <= 0.02
+
+
+def _check_grids(
+    root: Path, images: list[SensorImage], headers: Mapping[str, Header], problems: dict[str, str]
+) -> None:
+    """All sensors of a sample must show the same ground."""
+    first = images[0]
+    for image in images[1:]:
+        name = f"{root / image.files[0].path}"
+        if not _same_proportions((image.height, image.width), (first.height, first.width)):
+            problems[image.files[0].path] = (
+                f"{name}: {image.height} x {image.width} pixels do not cover the same ground as "
+                f"{root / first.files[0].path}, {first.height} x {first.width}"
+            )
+            continue
+        ours, others = (_bounds(one.files[0], headers) for one in (image, first))
+        if ours and others and (ours[0] != others[0] or not _same_ground(ours[1:], others[1:])):
+            problems[image.files[0].path] = (
+                f"{name}: its coordinates ({_print_bounds(ours)}) are not those of "
+                f"{root / first.files[0].path} ({_print_bounds(others)}); a pair must show the same ground"
+            )
+
+
+_Bounds = tuple[str, float, float, float, float]
+
+
+def _bounds(file: RasterFile, headers: Mapping[str, Header]) -> _Bounds | None:
+    """CRS, left, bottom, right, top of a file or window; None where the file has no coordinates."""
+    header = headers[file.path]
+    if isinstance(header, InputError) or header.crs is None or header.transform.is_identity:
+        return None
+    row, column, height, width = file.window or (0, 0, header.height, header.width)
+    left, top = header.transform @ (column, row)
+    right, bottom = header.transform @ (column + width, row + height)
+    return (header.crs.to_string(), float(left), float(bottom), float(right), float(top))
+
+
+def _same_ground(ours: tuple[float, ...], others: tuple[float, ...]) -> bool:
+    """Edges alike within a tenth of the extent: products of one place differ by a few pixels."""
+    sides = (others[2] - others[0], others[3] - others[1]) * 2
+    return all(abs(a - b) <= 0.1 * abs(side) for a, b, side in zip(ours, others, sides, strict=True))
+
+
+def _print_bounds(bounds: _Bounds) -> str:
+    return f"{bounds[0]} " + " ".join(f"{edge:.8g}" for edge in bounds[1:])

@@ -1,0 +1,86 @@
+"""What layouts share: their options, what they return, and how files name bands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgfm.data.records import RasterFile, Sample, SensorImage
+from msgfm.errors import InputError
+from msgfm.sensors import Sensor, load_sensor
+
+SENTINEL2_L1C = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+SENTINEL2_L2A = tuple(band for band in SENTINEL2_L1C if band != "B10")
+SENTINEL1 = ("VV", "VH")
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutOptions:
+    """What can be asked of a layout; each takes what concerns it.
+
+    Args:
+        sensors: for `pairs` one specification per sensor (see `pairs.parse_spec`); for the others cards that take
+            the place of the built-in ones of the same name, and for `image-folder` the card of its images.
+        scenes: CSV with the columns sample and scene (`pairs`); relative to the root, or to where one stands.
+        cloudy: the cloudy Sentinel-2 images in place of the clear ones (`sen12ms`).
+        product: which Sentinel-2 product (`ssl4eo-s12`): `s2c` (L1C) or `s2a` (L2A).
+        tile_size: side of a tile in pixels of the RGB image (`mdas`).
+    """
+
+    sensors: tuple[str, ...] = ()
+    scenes: Path | None = None
+    cloudy: bool = False
+    product: str = "s2c"
+    tile_size: int = 384
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Samples as a layout finds them, before any file is opened, and the cards of their sensors.
+
+    An image's `height` and `width` are 0, `file_bands` may be empty for "all of the file", and `split` may be empty
+    for "to be drawn": `headers.check_headers` and `splits.draw_split` fill them in.
+    """
+
+    sensors: dict[str, Sensor]
+    samples: list[Sample]
+
+
+def listed(sample: str, scene: str, files: Mapping[str, Sequence[RasterFile]], split: str = "") -> Sample:
+    """A sample whose files were not opened yet."""
+    images = [SensorImage(sensor=name, height=0, width=0, files=tuple(of_it)) for name, of_it in files.items() if of_it]
+    return Sample(sample=sample, scene=scene, split=split, images=tuple(images))
+
+
+def whole_file(root: Path, path: Path, bands: Sequence[str]) -> RasterFile:
+    """All bands of a file, which must be these."""
+    return RasterFile(path=path.relative_to(root).as_posix(), bands=tuple(bands), file_bands=())
+
+
+def load_cards(names: Sequence[str], given: Sequence[str]) -> dict[str, Sensor]:
+    """The built-in cards of a layout's sensors, or the user's own of the same names.
+
+    Raises:
+        InputError: a card for a sensor that the layout does not have.
+    """
+    own = {sensor.name: sensor for sensor in map(load_sensor, given)}
+    if unknown := sorted(own.keys() - set(names)):
+        raise InputError(f"this layout has the sensors {', '.join(names)}; a card named {unknown[0]!r} has no place")
+    return {name: own.get(name) or load_sensor(name) for name in names}
+
+
+def card_band(name: str, sensor: Sensor) -> str | None:
+    """The card's name of a band as a file writes it (`B1`, `b01` and `B01` are one); None where there is none."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"(?<=[A-Z])0+(?=\d)", "", text.strip().upper())
+
+    return next((band for band in sensor.band_names if plain(band) == plain(name)), None)
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image, and not hidden."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")

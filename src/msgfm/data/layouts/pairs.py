@@ -1,0 +1,200 @@
+"""Any folders or naming schemes, one per sensor, joined by what their files' names share."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgfm.data.layouts.listing import IMAGE_SUFFIXES, LayoutOptions, Listing, card_band, is_image, listed
+from msgfm.data.records import RasterFile
+from msgfm.errors import InputError
+from msgfm.sensors import Sensor, load_sensor
+
+_PLACEHOLDERS = {"id": r"[^/]+?", "scene": r"[^/]+?", "band": r"[A-Za-z0-9]+", "split": r"train|val|test"}
+_TOKEN = re.compile(r"\{(?P<name>[^}]*)\}|(?P<deep>\*\*/)|(?P<star>\*)")
+_EXAMPLE = "write CARD[:BAND,...]=PATTERN[@FILE BANDS], as sentinel1=s1/{id}_S1.tif or my_card.yaml:B4,B3=images@1-2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorSpec:
+    """One `--sensor` of the layout.
+
+    Args:
+        sensor: the card.
+        bands: names of the bands that the files hold, in the files' order.
+        pattern: a folder below the root, or a path with placeholders.
+        file_bands: positions in the file, from 1; empty is all.
+    """
+
+    sensor: Sensor
+    bands: tuple[str, ...]
+    pattern: str
+    file_bands: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class _Key:
+    """What joins the files of a sample: the folder scene, where patterns have one, and the id."""
+
+    scene: str
+    id: str
+
+    @property
+    def sample(self) -> str:
+        return f"{self.scene}/{self.id}" if self.scene else self.id
+
+
+def list_pairs(root: Path, options: LayoutOptions) -> Listing:
+    """Joins the files of several sensors by the `{id}` of their paths (and `{scene}`, where given).
+
+    An id that only some sensors have is a sample with those sensors.
+
+    Raises:
+        InputError: a specification that cannot be read, a pattern without files, two files for one place.
+    """
+    if not options.sensors:
+        raise InputError(f"layout pairs needs a --sensor for each sensor: {_EXAMPLE}")
+    specs = [parse_spec(text) for text in options.sensors]
+    if len({"{scene}" in spec.pattern for spec in specs}) > 1:
+        raise InputError("either all patterns have {scene}, or none: it is part of what joins the sensors")
+    sensors = {spec.sensor.name: spec.sensor for spec in specs}
+    files: dict[_Key, dict[str, list[RasterFile]]] = defaultdict(lambda: defaultdict(list))
+    splits: dict[_Key, str] = {}
+    for spec, text in zip(specs, options.sensors, strict=True):
+        found = list(_matches(root, spec))
+        if not found:
+            raise InputError(f"--sensor {text}: no file below {root} is named so; the pattern is below ROOT")
+        for key, split, file in found:
+            if splits.setdefault(key, split) != split:
+                raise InputError(f"{root / file.path} is {split}, another file of {key.sample} is {splits[key]}")
+            _add(root, files[key][spec.sensor.name], file, spec.sensor)
+    scenes = _read_scenes(root, options.scenes, files) if options.scenes else {}
+    samples = [
+        listed(key.sample, scenes.get(key.id) or key.scene or key.id, of_it, splits[key])
+        for key, of_it in sorted(files.items())
+    ]
+    return Listing(sensors=sensors, samples=samples)
+
+
+def parse_spec(text: str) -> SensorSpec:
+    """Reads `CARD[:BAND,...]=PATTERN[@FILE BANDS]`.
+
+    CARD is a built-in name or the path of a YAML file. PATTERN is a folder below the root, whose files' stems are
+    the ids, or a path with `{id}`, and `{scene}`, `{band}` (one file per band), `{split}`, `*` and `**/` as needed.
+    FILE BANDS are positions in the file, as `1-7` or `4,3,2`.
+
+    Raises:
+        InputError: not of this form, or bands and positions do not go together.
+    """
+    card, equals, pattern = text.partition("=")
+    if not (card and equals and pattern):
+        raise InputError(f"--sensor {text}: {_EXAMPLE}")
+    card, _, names = card.partition(":")
+    sensor = load_sensor(card)
+    bands = tuple(name.strip() for name in names.split(",")) if names else sensor.band_names
+    sensor.indices_of(bands)
+    if len(set(bands)) < len(bands):
+        raise InputError(f"--sensor {text}: a band is named twice")
+    file_bands: tuple[int, ...] = ()
+    if match := re.fullmatch(r"(.+)@([\d,\- ]+)", pattern):
+        pattern, file_bands = match[1], _positions(match[2], text)
+    if "{band}" in pattern:
+        if file_bands:
+            raise InputError(f"--sensor {text}: a file per band ({{band}}) has nothing to pick with @")
+    elif file_bands and len(file_bands) != len(bands):
+        raise InputError(
+            f"--sensor {text}: @ picks {len(file_bands)} bands of the file for {len(bands)} of the card "
+            f"({', '.join(bands)}); name the bands as {sensor.name}:{bands[0]},..."
+        )
+    return SensorSpec(sensor=sensor, bands=bands, pattern=pattern.strip("/"), file_bands=file_bands)
+
+
+def _positions(text: str, spec: str) -> tuple[int, ...]:
+    """`1-3,7` as (1, 2, 3, 7)."""
+    positions: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or int(match[1]) < 1:
+            raise InputError(f"--sensor {spec}: {text!r} are no band positions; write 1-7 or 4,3,2, counted from 1")
+        positions += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(positions)
+
+
+def _matches(root: Path, spec: SensorSpec) -> Iterator[tuple[_Key, str, RasterFile]]:
+    """The files of a pattern, each with its key, split (or nothing) and bands."""
+    pattern = spec.pattern
+    if is_folder := (root / pattern).is_dir():
+        pattern = f"{pattern}/**/*"
+    elif "{id}" not in pattern:
+        raise InputError(f"--sensor pattern {pattern!r} is no folder below {root}, and has no {{id}}: {_EXAMPLE}")
+    regex = None if is_folder else _regex(pattern)
+    for path in sorted(root.glob(_TOKEN.sub(lambda token: token[0] if token["deep"] else "*", pattern))):
+        if not is_image(path) or not path.is_file():
+            continue
+        name = path.relative_to(root).as_posix()
+        groups = {"id": path.relative_to(root / spec.pattern).with_suffix("").as_posix()} if regex is None else {}
+        if regex is not None:
+            match = regex.fullmatch(name)
+            if match is None:
+                continue
+            groups = match.groupdict()
+        bands = spec.bands
+        if "band" in groups:
+            band = card_band(groups["band"], spec.sensor)
+            if band not in bands:  # a quality or label file beside the bands
+                continue
+            bands = (band,)
+        positions = (1,) if "band" in groups else spec.file_bands
+        key = _Key(groups.get("scene", ""), groups["id"])
+        yield key, groups.get("split", ""), RasterFile(path=name, bands=bands, file_bands=positions)
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """A pattern with placeholders as a regular expression; one that comes twice must be the same both times."""
+    parts, seen, end = [], set[str](), 0
+    for token in _TOKEN.finditer(pattern):
+        parts.append(re.escape(pattern[end : token.start()]))
+        end = token.end()
+        name = token["name"]
+        if token["deep"] or token["star"]:
+            parts.append("(?:.*/)?" if token["deep"] else "[^/]*")
+        elif name not in _PLACEHOLDERS:
+            raise InputError(f"--sensor pattern {pattern!r}: no placeholder {{{name}}}; there are {{id}}, {{scene}}, "
+                             f"{{band}}, {{split}}")  # fmt: skip
+        else:
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{_PLACEHOLDERS[name]})")
+            seen.add(name)
+    return re.compile("".join(parts) + re.escape(pattern[end:]))
+
+
+def _add(root: Path, files: list[RasterFile], file: RasterFile, sensor: Sensor) -> None:
+    """Adds a file to an image; a band may come from one file only."""
+    for other in files:
+        if twice := set(other.bands) & set(file.bands):
+            raise InputError(
+                f"{root / other.path} and {root / file.path} both give {', '.join(sorted(twice))} of sensor "
+                f"{sensor.name} for one sample; make the pattern narrower ({' '.join(IMAGE_SUFFIXES)} are images)"
+            )
+    files.append(file)
+
+
+def _read_scenes(root: Path, path: Path, files: Mapping[_Key, object]) -> dict[str, str]:
+    """Scene of each id from a CSV; a first line that is no sample's is its header."""
+    path = next((candidate for candidate in (path, root / path) if candidate.is_file()), path)
+    if not path.is_file():
+        raise InputError(f"no file of scenes {path}, here or below {root}; it has the columns id,scene")
+    rows = [[cell.strip() for cell in row] for row in csv.reader(path.read_text().splitlines()) if row]
+    if short := [row for row in rows if len(row) < 2]:
+        raise InputError(f"{path}: line {','.join(short[0])!r} has no second column; it takes id,scene")
+    scenes = {row[0]: row[1] for row in rows}
+    if missing := sorted(_ids(files) - scenes.keys()):
+        raise InputError(f"{path} has no scene for {len(missing)} samples, as {', '.join(missing[:5])}; add them")
+    return scenes
+
+
+def _ids(keys: Iterable[_Key]) -> set[str]:
+    return {key.id for key in keys}

@@ -1,0 +1,143 @@
+"""Reads what a manifest lists: stored numbers become physical ones, what has no data becomes NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msgfm.data.records import RasterFile, Sample, SensorImage
+from msgfm.data.units import check_units
+from msgfm.errors import InputError
+from msgfm.geo.raster import read_bands
+from msgfm.sensors import Sensor
+from msgfm.sensors.sensor import is_no_data
+
+Image = NDArray[np.float32]
+
+
+def read_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> dict[str, Image]:
+    """Reads all sensors of a sample on one grid, that of the finest.
+
+    Args:
+        root: the folder that the manifest's paths start from.
+        sample: the sample.
+        sensors: cards by name (`Manifest.sensors`).
+
+    Returns:
+        By sensor C x H x W, float32, in physical units, NaN where there is no data.
+
+    Raises:
+        InputError: as `read_sensor_image`.
+    """
+    finest = max(sample.images, key=lambda image: image.height * image.width)
+    size = (finest.height, finest.width)
+    return {image.sensor: read_sensor_image(root, image, sensors[image.sensor], size) for image in sample.images}
+
+
+def read_sensor_image(root: Path, image: SensorImage, sensor: Sensor, size: tuple[int, int] | None = None) -> Image:
+    """Reads one sensor's image.
+
+    Args:
+        root: the folder that the manifest's paths start from.
+        image: files and bands.
+        sensor: the card.
+        size: height and width wanted; None is the grid of the finest band.
+
+    Returns:
+        C x H x W, float32, in physical units, all bands of the card in its order; NaN where there is no data, and
+        in all of a band that no file holds.
+
+    Raises:
+        InputError: a file is missing, truncated or of another shape than the manifest's, nothing but no data, or
+            values that do not fit the card's units.
+    """
+    height, width = size or (image.height, image.width)
+    result = np.full((len(sensor.bands), height, width), np.nan, np.float32)
+    finest = (0, 0)
+    for file in image.files:
+        values = _read_file(root, file, sensor)
+        finest = max(finest, values.shape[1:])
+        result[list(sensor.indices_of(file.bands))] = resample(values, (height, width))
+    if finest != (image.height, image.width):
+        raise InputError(
+            f"{root / image.files[0].path}: {finest[0]} x {finest[1]} pixels, the manifest says "
+            f"{image.height} x {image.width}; the files were changed since: index the data set again"
+        )
+    if not np.isfinite(result).any():
+        names = ", ".join(str(root / file.path) for file in image.files)
+        raise InputError(f"{names}: every value is no data (NaN or the no-data number); leave the sample out")
+    return result
+
+
+def _read_file(root: Path, file: RasterFile, sensor: Sensor) -> Image:
+    """Bands of one file, C x h x w in its own grid, in physical units."""
+    path = root / file.path
+    stored = read_bands(path, file.file_bands, file.window)
+    numbers = stored.data
+    # float64 where float32 would lose what is stored (int32, float64).
+    physical = numbers.astype(np.result_type(numbers.dtype, np.float32))
+    missing = np.ma.getmaskarray(stored) | ~np.isfinite(physical)
+    for i, name in enumerate(file.bands):
+        band = sensor.bands[sensor.index_of(name)]
+        if is_no_data(band.nodata):
+            missing[i] |= numbers[i] == band.nodata
+        physical[i] += band.offset
+        physical[i] *= band.scale
+    physical[missing] = np.nan
+    for i, name in enumerate(file.bands):
+        check_units(path, sensor, sensor.bands[sensor.index_of(name)], numbers[i], physical[i])
+    return physical.astype(np.float32)
+
+
+def resample(image: Image, size: tuple[int, int]) -> Image:
+    """Brings an image to another grid of the same extent, aligned at the outer edges, with holes kept.
+
+    Bilinear when it gets finer; a triangle as wide as the new pixel when it gets coarser (as torch's `interpolate`
+    with `antialias`). Only pixels with data count; a new pixel has data where at least half of its area had.
+
+    Args:
+        image: C x h x w, NaN where there is no data.
+        size: the new height and width.
+
+    Returns:
+        C x H x W.
+    """
+    if image.shape[1:] == size:
+        return image
+    rows, columns = _triangle(image.shape[1], size[0]), _triangle(image.shape[2], size[1])
+    valid = np.isfinite(image)
+    if valid.all():
+        return np.asarray(rows @ image @ columns.T)
+    weight = rows @ valid.astype(np.float32) @ columns.T
+    total = rows @ np.where(valid, image, np.float32(0)) @ columns.T
+    area = _overlap(image.shape[1], size[0]) @ valid.astype(np.float32) @ _overlap(image.shape[2], size[1]).T
+    has_data = (area >= 0.5 - 1e-4) & (weight > 1e-6)
+    return np.asarray(np.where(has_data, total / np.where(has_data, weight, np.float32(1)), np.float32(np.nan)))
+
+
+@lru_cache(maxsize=64)
+def _triangle(old: int, new: int) -> Image:
+    """Matrix, new x old: weights of the old pixels in each new one, by the distance of their centres."""
+    step = old / new
+    centres = (np.arange(new) + 0.5) * step
+    distance = np.abs(np.arange(old) + 0.5 - centres[:, None]) / max(step, 1.0)
+    return _normalised(np.clip(1 - distance, 0, None))
+
+
+@lru_cache(maxsize=64)
+def _overlap(old: int, new: int) -> Image:
+    """Matrix, new x old: the share of each new pixel's length that lies in each old one."""
+    edges = np.arange(new + 1) * (old / new)
+    pixels = np.arange(old)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return _normalised(np.clip(covered, 0, None))
+
+
+def _normalised(weights: NDArray[np.float64]) -> Image:
+    matrix: Image = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    matrix.setflags(write=False)
+    return matrix

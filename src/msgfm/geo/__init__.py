@@ -1,0 +1,1 @@
+"""Rasters: files (`raster`, the only place that imports rasterio) and windows."""

@@ -1,0 +1,178 @@
+"""Reading and writing raster files. Nothing else in msgfm imports rasterio."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.windows import Window
+
+from msgfm.errors import InputError
+from msgfm.files import write_atomically
+
+# GDAL logs what it also raises; the exception, with the file's name, is enough.
+logging.getLogger("rasterio._env").setLevel(logging.CRITICAL)
+
+_GDAL_OPTIONS = {
+    # Listing the folder at every open is quadratic in folders of many thousand images. TRUE still finds side files.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    # Otherwise libjpeg fills the missing part of a truncated file with grey, and only warns.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterInfo:
+    """What a file's header says.
+
+    Args:
+        count: bands in the file, an alpha band included.
+        height: pixels.
+        width: pixels.
+        dtype: numpy's name of the stored type.
+        descriptions: the bands' names in the file; None where it has none.
+        nodata: the stored number that means "no data"; None where the file names none.
+        crs: coordinate reference system; None where there is none (PNG, JPEG).
+        transform: pixel to map coordinates; the identity where there is none.
+        has_alpha: whether the last band says which pixels have data, and is no image.
+    """
+
+    count: int
+    height: int
+    width: int
+    dtype: str
+    descriptions: tuple[str | None, ...]
+    nodata: float | None
+    crs: CRS | None
+    transform: Affine
+    has_alpha: bool
+
+    @property
+    def image_bands(self) -> int:
+        """Bands that hold an image: all but alpha."""
+        return self.count - int(self.has_alpha)
+
+
+def raster_info(path: Path) -> RasterInfo:
+    """Reads a file's header.
+
+    Raises:
+        InputError: no such file, or not a raster that GDAL can open.
+    """
+    with _open(path) as source:
+        return RasterInfo(
+            count=source.count,
+            height=source.height,
+            width=source.width,
+            dtype=source.dtypes[0],
+            descriptions=tuple(source.descriptions),
+            nodata=source.nodata,
+            crs=source.crs,
+            transform=source.transform,
+            has_alpha=source.count > 1 and source.colorinterp[-1] == ColorInterp.alpha,
+        )
+
+
+def read_bands(
+    path: Path, file_bands: Sequence[int] | None = None, window: tuple[int, int, int, int] | None = None
+) -> np.ma.MaskedArray[Any, Any]:
+    """Reads bands of a file, or of a window of it, as they are stored.
+
+    Args:
+        path: the file.
+        file_bands: positions counted from 1; None is all.
+        window: row, column, height, width in pixels; None is the whole file.
+
+    Returns:
+        C x height x width in the file's own type; masked where the file itself says that it has no data (its
+        no-data number, its alpha band, its mask, NaN).
+
+    Raises:
+        InputError: missing, unreadable or truncated file, a band that it lacks, a window that leaves it.
+    """
+    with _open(path) as source:
+        if beyond := [band for band in file_bands or () if not 1 <= band <= source.count]:
+            raise InputError(f"{path} has {source.count} bands, so there is no band {beyond[0]} (counted from 1)")
+        if window is not None:
+            row, column, height, width = window
+            inside = 0 <= row <= row + height <= source.height and 0 <= column <= column + width <= source.width
+            if not inside or height < 1 or width < 1:
+                raise InputError(
+                    f"{path} has {source.height} x {source.width} pixels; the window of {height} x {width} at row "
+                    f"{row}, column {column} leaves it; index the data set again"
+                )
+            window = Window(column, row, width, height)
+        bands = list(file_bands) if file_bands is not None else list(range(1, source.count + 1))
+        stored: np.ma.MaskedArray[Any, Any] = source.read(bands, window=window, masked=True)
+        return stored
+
+
+def write_geotiff(
+    path: Path,
+    array: np.ndarray[Any, Any],
+    *,
+    crs: CRS | str | None = None,
+    transform: Affine | None = None,
+    descriptions: Sequence[str] | None = None,
+    nodata: float | None = None,
+) -> None:
+    """Writes C x H x W as a GeoTIFF, compressed without loss, in one piece.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    count, height, width = array.shape
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": array.dtype.name,
+        "crs": crs,
+        "transform": transform,
+        "nodata": nodata,
+        "compress": "deflate",
+        "predictor": 3 if array.dtype.kind == "f" else 2,
+    }
+    with MemoryFile() as memory:
+        with _quiet(), memory.open(**profile) as target:
+            target.write(array)
+            for band, description in enumerate(descriptions or (), start=1):
+                target.set_band_description(band, description)
+        # GDAL reports a full disk only when it closes a file, and then not as an exception; Python does.
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(memory.getbuffer())
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[DatasetReader]:
+    if not path.is_file():
+        raise InputError(f"no file {path}; was it moved? (a manifest keeps paths: index the data set again)")
+    try:
+        with _quiet(), rasterio.open(path) as source:
+            yield source
+    except (RasterioError, OSError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(f"cannot read {path}: truncated, or not an image ({reason}); fetch it again") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """GDAL's options, and no warning that a PNG has no coordinates."""
+    # Not catch_warnings: it swaps the whole process's filters, and threads open files at the same time.
+    if not any(entry[2] is NotGeoreferencedWarning for entry in warnings.filters):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with rasterio.Env(**_GDAL_OPTIONS):
+        yield
