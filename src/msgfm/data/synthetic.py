@@ -12,8 +12,9 @@ from pathlib import Path
 from affine import Affine
 from numpy.random import SeedSequence, default_rng
 
+from msgfm.data.synthetic_fields import Random
 from msgfm.data.synthetic_render import S2_BANDS, render_dsm, render_rgb, render_sentinel1, render_sentinel2
-from msgfm.data.synthetic_world import Random, Scene, make_scene
+from msgfm.data.synthetic_world import Scene, make_scene
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
 
@@ -69,11 +70,9 @@ def write_sentinel_pair(root: Path, index: int, seed: int, size: int) -> None:
     """Writes the S1 and S2 files of one scene, named as SEN12MS names them."""
     roi, season, greenness = ROIS[index % len(ROIS)]
     scene = make_scene(_chance(seed, _SENTINEL, index, _GROUND), size=size, gsd_m=SENTINEL_GSD_M, season=greenness)
-    images = {
-        "s1": (render_sentinel1(scene, _chance(seed, _SENTINEL, index, _FIRST)), ("VV", "VH")),
-        "s2": (render_sentinel2(scene, _chance(seed, _SENTINEL, index, _SECOND)), S2_BANDS),
-    }
-    for kind, (image, bands) in images.items():
+    sentinel1 = render_sentinel1(scene, _chance(seed, _SENTINEL, index, _FIRST))
+    sentinel2 = render_sentinel2(scene, _chance(seed, _SENTINEL, index, _SECOND))
+    for kind, image, bands in (("s1", sentinel1, ("VV", "VH")), ("s2", sentinel2, S2_BANDS)):
         folder = root / f"{roi}_{season}_{kind}" / f"{kind}_{index + 1}"
         path = folder / f"{roi}_{season}_{kind}_{index + 1}_p30.tif"
         write_geotiff(path, image, crs="EPSG:32632", transform=_grid(scene, index), descriptions=bands)

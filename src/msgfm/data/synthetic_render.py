@@ -11,9 +11,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from msgfm.data.synthetic_world import Array, Cover, Random, Scene, power_law_field
+from msgfm.data.synthetic_fields import Array, Random, power_law_field
+from msgfm.data.synthetic_world import Cover, Scene
 
-S2_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
+S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 S2_NATIVE_PX = (6, 1, 1, 1, 2, 2, 2, 1, 2, 6, 6, 2, 2)  # native pixel in units of 10 m (Drusch et al., RSE 120, 2012)
 LOOKS = 4.4  # equivalent number of looks of IW GRD at high resolution (ESA, Sentinel-1 Product Specification)
 
@@ -63,12 +64,11 @@ def surface_reflectance(scene: Scene, rng: Random, bands: tuple[str, ...] = S2_B
     roofs = np.stack([spectrum[name][:, 0, 0] for name in ("tiles", "tiles", "slate", "paving", "metal")], axis=1)
     roof = roofs[:, (scene.roof * roofs.shape[1]).astype(np.int64)] * (0.85 + 0.3 * (scene.roof * 37 % 1))
     ground = _mix(ground, roof, scene.building)
-    crowns = _mix(spectrum["broadleaf"], spectrum["needleleaf"], np.clip(needles + 0.8 * scene.species - 0.4, 0, 1)) * (
-        0.8 + 0.5 * scene.species
-    )
+    conifers = np.clip(needles + 0.8 * scene.species - 0.4, 0, 1)
+    crowns = _mix(spectrum["broadleaf"], spectrum["needleleaf"], conifers) * (0.8 + 0.5 * scene.species)
     ground = _mix(ground, crowns, scene.canopy)
     bumps = np.where(scene.cover == Cover.WATER, 0.2 * texture, texture)
-    return np.clip(ground * (1 + bumps), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(ground * (1 + bumps), 0, 1), np.float32)
 
 
 def render_sentinel2(scene: Scene, rng: Random) -> NDArray[np.uint16]:
@@ -119,7 +119,7 @@ def render_sentinel1(scene: Scene, rng: Random, *, speckle: bool = True) -> Arra
     sigma0 = np.stack(bands)
     if speckle:
         sigma0 = sigma0 * _speckle(rng, sigma0.shape)
-    return (10 * np.log10(sigma0)).astype(np.float32)
+    return np.asarray(10 * np.log10(sigma0), np.float32)
 
 
 def render_rgb(scene: Scene, rng: Random) -> NDArray[np.uint8]:
@@ -127,12 +127,12 @@ def render_rgb(scene: Scene, rng: Random) -> NDArray[np.uint8]:
     azimuth, elevation = sun(rng)
     lit = _sunlight(scene.surface_m, scene.gsd_m, azimuth, elevation) * ~_in_shadow(scene, azimuth, elevation)
     skylight = np.array([0.16, 0.20, 0.27], np.float32)[:, None, None]  # shadows are blue
-    radiance = surface_reflectance(scene, rng, ("B4", "B3", "B2")) * (skylight + (1 - skylight) * lit)
+    radiance = surface_reflectance(scene, rng, ("B04", "B03", "B02")) * (skylight + (1 - skylight) * lit)
     radiance += rng.uniform(0.0, 0.02) * np.array([0.5, 0.7, 1.0], np.float32)[:, None, None]
     balance = np.array([1.0, 1.0, 1.08], np.float32) * rng.normal(1, 0.04, 3).astype(np.float32)
     exposed = radiance * balance[:, None, None] * rng.uniform(1.9, 4.2)
     image = 255 * np.clip(exposed, 0, None) ** (1 / 2.2) + 2.5 * rng.standard_normal(exposed.shape, np.float32)
-    return np.clip(np.round(image), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.round(image), 0, 255), np.uint8)
 
 
 def render_dsm(scene: Scene, rng: Random) -> Array:
@@ -142,7 +142,7 @@ def render_dsm(scene: Scene, rng: Random) -> Array:
 
 
 def _mix(first: Array, second: Array, share: Array) -> Array:
-    return first + (second - first) * share  # type: ignore[no-any-return]
+    return first + (second - first) * share
 
 
 def _power(decibel: Array | float) -> Array:
@@ -152,7 +152,7 @@ def _power(decibel: Array | float) -> Array:
 def _slopes(height_m: Array, gsd_m: float) -> tuple[Array, Array]:
     """Rise per metre towards the east and towards the north."""
     south, east = np.gradient(height_m, gsd_m)
-    return east, -south
+    return np.asarray(east, np.float32), np.asarray(-south, np.float32)
 
 
 def _sunlight(height_m: Array, gsd_m: float, azimuth: float, elevation: float) -> Array:
