@@ -68,7 +68,7 @@ class SampleKey(NamedTuple):
 
     source: int
     epoch: int
-    index: int
+    sample: int
 
 
 class MixtureOrder:
@@ -228,10 +228,10 @@ class MixtureDataset(Dataset[Batch]):
 
     def _sample(self, source: Source, key: SampleKey, bad: list[str]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
         """Per sensor of the sample: image, hidden squares, position of the target."""
-        entropy = (self.seed, zlib.crc32(source.name.encode()), key.epoch, key.index)
+        entropy = (self.seed, zlib.crc32(source.name.encode()), key.epoch, key.sample)
         rng = np.random.default_rng(entropy)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        images = crop_and_flip(self._read(source, key.index, bad), self.image_size, rng)
+        images = crop_and_flip(self._read(source, key.sample, bad), self.image_size, rng)
         squares = self.image_size // self.mask_patch_size
         names = sorted(images)
         out = {}

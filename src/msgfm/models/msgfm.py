@@ -237,12 +237,27 @@ class MsGFM(nn.Module):
                 f"{-(-height // square)} x {-(-width // square)} squares of {square} px"
             )
         hidden = F.pad(hidden, (0, cols - hidden.shape[2], 0, rows - hidden.shape[1]))
+        prediction = self.predict(source, padded, hidden, target)
         hidden_px = upsample_mask(hidden, square)[:, None]
-        features = self.encoder(self.embed(source, padded, hidden, hidden_px)).features[-1]
-        prediction = self.decoders[target](features)
         normalize = cast(Normalize, self.normalize[target])
         centre = normalize.centre_of(padded, ~hidden_px) if source == target else prediction.new_zeros(())
         return normalize.invert(prediction, centre)[:, :, :height, :width]
+
+    def predict(self, source: str, image: Tensor, hidden: Tensor, target: str) -> Tensor:
+        """D_target(En(f_source(masked image))) of Eq. 1 and 2, in normalised units.
+
+        Args:
+            source: sensor of the image.
+            image: (B, C, H, W) in physical units; H and W multiples of `config.stride` and `mask_patch_size`.
+            hidden: (B, H / mask_patch_size, W / mask_patch_size) bool.
+            target: sensor to predict.
+
+        Returns:
+            (B, C of target, H, W).
+        """
+        hidden_px = upsample_mask(hidden, self.config.mask_patch_size)[:, None]
+        features = self.encoder(self.embed(source, image, hidden, hidden_px)).features[-1]
+        return cast(Tensor, self.decoders[target](features))
 
     def _require(self, name: str) -> Sensor:
         if name not in self.sensors:

@@ -1,0 +1,97 @@
+"""What is written at every step: `log.csv`, TensorBoard and, by option, Weights & Biases."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgfm.errors import InputError
+from msgfm.files import write_atomically
+from msgfm.training.config import LogConfig
+
+
+class CsvLog:
+    """One row per optimiser step, flushed as it comes; rows after the step resumed from are dropped."""
+
+    def __init__(self, path: Path, columns: Sequence[str], start_step: int) -> None:
+        kept = [row for row in read_log(path) if int(row["step"]) <= start_step] if path.is_file() else []
+        with write_atomically(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.path = path
+        self._file = path.open("a", newline="")
+        self._writer = csv.DictWriter(self._file, columns)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Appends one step. Numbers are written with all their digits."""
+        try:
+            self._writer.writerow(row)
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}; free some space and --resume") from error
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a `log.csv`; a last row that a killed run left half written is not one."""
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row and None not in row.values()]
+
+
+class StepLogger:
+    """Scalars of a step to every place that the recipe asks for."""
+
+    def __init__(self, run: Path, config: LogConfig, columns: Sequence[str], start_step: int, recipe: Any) -> None:
+        self.config = config
+        self._csv = CsvLog(run / "log.csv", columns, start_step)
+        self._tensorboard = self._wandb = None
+        if config.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=start_step + 1)
+        if config.wandb_project:
+            self._wandb = _start_wandb(run, config.wandb_project, recipe)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """One step; `row` has `step`, `source` and numbers."""
+        self._csv.write(row)
+        step = int(row["step"])
+        if step % self.config.every_steps and step != 1:
+            return
+        numbers = {key: value for key, value in row.items() if isinstance(value, float)}
+        if self._tensorboard:
+            for key, value in numbers.items():
+                self._tensorboard.add_scalar(key if "->" in key else f"{row['source']}/{key}", value, step)
+        if self._wandb:
+            self._wandb.log({f"{row['source']}/{key}": value for key, value in numbers.items()}, step=step)
+
+    def picture(self, path: Path, step: int) -> None:
+        """Shows a picture file beside the curves."""
+        if self._tensorboard:
+            from matplotlib.image import imread
+
+            self._tensorboard.add_image(path.stem.split("_")[0], imread(path), step, dataformats="HWC")
+        if self._wandb:
+            import wandb
+
+            self._wandb.log({"reconstruction": wandb.Image(str(path))}, step=step)
+
+    def close(self) -> None:
+        self._csv.close()
+        if self._tensorboard:
+            self._tensorboard.close()
+        if self._wandb:
+            self._wandb.finish()
+
+
+def _start_wandb(run: Path, project: str, recipe: Any) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise InputError("log.wandb_project needs Weights & Biases: pip install 'msgfm[wandb]'") from error
+    return wandb.init(project=project, dir=str(run), name=run.name, id=run.name, resume="allow", config=recipe)

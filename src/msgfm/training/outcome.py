@@ -1,0 +1,162 @@
+"""What a run leaves in its folder besides weights: recipe, pictures, scores, `run.json` and the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import msgfm
+from msgfm.config import config_to_dict, save_yaml
+from msgfm.data.mixture import Source
+from msgfm.data.records import Manifest, read_manifest
+from msgfm.files import write_atomically
+from msgfm.models.msgfm import MsGFM
+from msgfm.training.config import PretrainConfig
+from msgfm.training.pictures import draw_reconstructions
+from msgfm.training.reconstruction import Score, load_example, score_reconstruction, write_scores
+from msgfm.training.report import write_report
+from msgfm.training.sources import load_manifests
+
+_PICTURED_PER_SOURCE = 2
+
+
+def prepare_run_folder(config: PretrainConfig) -> None:
+    """Makes the folder and writes the recipe as it was resolved."""
+    with write_atomically(config.out / "recipe.yaml") as temporary:
+        save_yaml(config, temporary)
+
+
+def held_out(config: PretrainConfig, name: str) -> tuple[Manifest, ...]:
+    """The `val` samples of a source's manifests; none where a manifest has no such split."""
+    source = config.sources[name]
+    if source.split in ("val", "all"):
+        return ()
+    have_val = [p for p in source.manifest if any(sample.split == "val" for sample in read_manifest(p).samples)]
+    return load_manifests(name, source.model_copy(update={"manifest": tuple(have_val)}), "val") if have_val else ()
+
+
+def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM, step: int) -> Path:
+    """Draws held-out samples of every source (training samples where none are held out)."""
+    training = model.training
+    model.eval()
+    examples = []
+    for source in sources:
+        manifest = (held_out(config, source.name) or source.manifests)[0]
+        # samples with most sensors show most
+        ranked = sorted(manifest.samples, key=lambda sample: -len(sample.images))[: len(manifest.samples) // 2 + 1]
+        step_over = max(len(ranked) // _PICTURED_PER_SOURCE, 1)
+        for sample in ranked[::step_over][:_PICTURED_PER_SOURCE]:
+            examples.append(load_example(model, manifest, sample, config.image_size, config.seed))
+    path = config.out / "pictures" / f"reconstruction_{step:08d}.png"
+    draw_reconstructions(model, examples, path)
+    model.train(training)
+    return path
+
+
+def write_outcome(
+    config: PretrainConfig,
+    sources: Sequence[Source],
+    model: MsGFM,
+    bad: Sequence[str],
+    started: float,
+    steps: int,
+    console: Console,
+) -> None:
+    """Final picture, scores on what was held out, `run.json`, `report.html`."""
+    draw_picture(config, sources, model, steps)
+    scores: list[Score] = []
+    for source in sources:
+        for manifest, train in zip(held_out(config, source.name), source.manifests, strict=False):
+            scores += score_reconstruction(model, source.name, manifest, train, config.image_size, seed=config.seed)
+    if scores:
+        write_scores(scores, config.out / "scores.csv")
+        console.print(scores_table(scores))
+    facts = run_facts(config, sources, model, bad, started, steps)
+    with write_atomically(config.out / "run.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=1))
+    write_report(config.out, scores, facts)
+    for message in bad:
+        console.print(f"left out: {message}")
+    console.print(f"done: {config.out}  (open {config.out / 'report.html'}; load with msgfm.from_pretrained)")
+
+
+def scores_table(scores: Sequence[Score]) -> Table:
+    """The scores as a table for the terminal."""
+    table = Table(title="masked L1 on held-out images, normalised units", title_justify="left")
+    for heading in ("data", "direction", "images", "masked L1", "baseline", "baseline L1", "ratio"):
+        table.add_column(heading, justify="left" if heading in ("data", "direction", "baseline") else "right")
+    for score in scores:
+        numbers = (f"{score.masked_l1:.4f}", score.baseline, f"{score.baseline_l1:.4f}", f"{score.ratio:.3f}")
+        table.add_row(score.data, score.direction, str(score.images), *numbers)
+    return table
+
+
+def run_facts(
+    config: PretrainConfig, sources: Sequence[Source], model: MsGFM, bad: Sequence[str], started: float, steps: int
+) -> dict[str, Any]:
+    """Versions, commit, recipe and data counts: what is needed to run it again."""
+    return {
+        "command": sys.argv,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "minutes_since_start_or_resume": round((time.time() - started) / 60, 2),
+        "steps": steps,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "versions": {name: version(name) for name in ("torch", "lightning", "numpy", "rasterio", "pydantic")}
+        | {"msgfm": msgfm.__version__, "python": platform.python_version()},
+        "commit": source_commit(),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "recipe": config_to_dict(config),
+        "data": {source.name: _data_facts(config, source) for source in sources},
+        "left_out": list(bad),
+    }
+
+
+def _data_facts(config: PretrainConfig, source: Source) -> dict[str, Any]:
+    combinations = Counter(
+        " + ".join(sorted(sample.sensors)) for manifest in source.manifests for sample in manifest.samples
+    )
+    return {
+        "samples": len(source),
+        "by_sensors": dict(combinations),
+        "manifests": {
+            str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in config.sources[source.name].manifest
+        },
+    }
+
+
+def source_commit() -> str | None:
+    """The commit of the checkout that msgfm runs from, marked `-dirty` if it was changed; None if installed."""
+    folder = Path(msgfm.__file__).parent
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=False
+        )
+        if tracked.returncode:
+            return None
+        described = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

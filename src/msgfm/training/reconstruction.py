@@ -1,0 +1,169 @@
+"""How well a model reconstructs images that it did not see in training, within and across sensors."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msgfm.data.reader import read_sample
+from msgfm.data.records import Manifest, Sample
+from msgfm.data.statistics import band_statistics
+from msgfm.data.transforms import centre_crop
+from msgfm.errors import InputError
+from msgfm.files import write_atomically
+from msgfm.models.masking import masked_l1, random_patch_mask, upsample_mask
+from msgfm.models.msgfm import Direction, MsGFM
+from msgfm.models.normalize import Normalize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One sample's middle square, ready for the model, with what is hidden of each image.
+
+    images: per sensor (1, C, S, S), physical units, NaN where there is no data. hidden: per sensor (1, s, s) bool.
+    """
+
+    sample: str
+    images: dict[str, Tensor]
+    hidden: dict[str, Tensor]
+
+
+def load_example(model: MsGFM, manifest: Manifest, sample: Sample, image_size: int, seed: int) -> Example:
+    """Reads one sample; its mask follows from the seed and the sample's name."""
+    known = replace(sample, images=tuple(image for image in sample.images if image.sensor in model.sensors))
+    if not known.images:
+        raise InputError(
+            f"sample {sample.sample} is of {', '.join(sample.sensors)}; the model knows {', '.join(model.sensors)}"
+        )
+    # the card that travels with the weights says how stored numbers become physical ones
+    cards = {name: model.sensors[name] for name in known.sensors}
+    images = centre_crop(read_sample(manifest.root, known, cards), image_size)
+    squares = image_size // model.config.mask_patch_size
+    entropy = int.from_bytes(sample.sample.encode()[-6:], "little")
+    generator = torch.Generator().manual_seed(int(np.random.default_rng((seed, entropy)).integers(2**62)))
+    return Example(
+        sample=sample.sample,
+        images={name: torch.from_numpy(image)[None] for name, image in images.items()},
+        hidden={
+            name: random_patch_mask(squares, squares, model.config.mask_ratio, generator)[None] for name in images
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Masked L1 (normalised units) of one direction over the images of one data set, beside a baseline's.
+
+    baseline: `visible mean` predicts each band's mean over the visible pixels of the image itself; `training mean`
+    predicts each band's mean over the training images of the target sensor.
+    """
+
+    data: str
+    direction: str
+    images: int
+    masked_l1: float
+    baseline: str
+    baseline_l1: float
+
+    @property
+    def ratio(self) -> float:
+        """Below 1: better than the baseline."""
+        return self.masked_l1 / self.baseline_l1
+
+
+@torch.no_grad()
+def score_reconstruction(
+    model: MsGFM, data: str, held_out: Manifest, train: Manifest, image_size: int, *, limit: int = 200, seed: int = 0
+) -> list[Score]:
+    """Scores every direction on held-out samples.
+
+    Args:
+        model: in evaluation mode.
+        data: name of the data set, for the table.
+        held_out: samples that training did not see.
+        train: the training samples, for the training mean.
+        image_size: side of the middle square in pixels.
+        limit: most samples looked at.
+        seed: of the masks.
+    """
+    means = _training_means(model, train)
+    sums: dict[Direction, list[tuple[float, float]]] = {}
+    for example in _examples(model, held_out, image_size, limit, seed):
+        for direction, result, baseline in _score_example(model, example, means):
+            sums.setdefault(direction, []).append((result, baseline))
+    return [
+        Score(
+            data=data,
+            direction=str(direction),
+            images=len(pairs),
+            masked_l1=float(np.mean([result for result, _ in pairs])),
+            baseline="visible mean" if direction.source == direction.target else "training mean",
+            baseline_l1=float(np.mean([baseline for _, baseline in pairs])),
+        )
+        for direction, pairs in sums.items()
+    ]
+
+
+def _examples(model: MsGFM, manifest: Manifest, image_size: int, limit: int, seed: int) -> Iterator[Example]:
+    """Up to `limit` samples spread evenly over the manifest; samples of sensors the model lacks are passed over."""
+    samples = [sample for sample in manifest.samples if any(name in model.sensors for name in sample.sensors)]
+    step = max(len(samples) / limit, 1)
+    for place in range(min(limit, len(samples))):
+        yield load_example(model, manifest, samples[int(place * step)], image_size, seed)
+
+
+def _score_example(
+    model: MsGFM, example: Example, means: dict[str, Tensor]
+) -> Iterator[tuple[Direction, float, float]]:
+    device = model.mask_token.device
+    for source, image in example.images.items():
+        hidden = example.hidden[source].to(device)
+        hidden_px = upsample_mask(hidden, model.config.mask_patch_size)[:, None]
+        for target, truth in example.images.items():
+            wanted = model.target(target, truth.to(device), hidden_px if source == target else None)
+            if not (wanted.isfinite() & hidden_px).any():
+                continue
+            prediction = model.predict(source, image.to(device), hidden, target)
+            if source == target:
+                visible = torch.where(hidden_px, torch.nan, wanted)
+                constant = visible.nanmean(dim=(2, 3), keepdim=True).nan_to_num(nan=0.0)
+            else:
+                constant = means[target].to(device)
+            yield (
+                Direction(source, target),
+                float(masked_l1(prediction, wanted, hidden_px)),
+                float(masked_l1(constant.expand_as(wanted), wanted, hidden_px)),
+            )
+
+
+def _training_means(model: MsGFM, train: Manifest) -> dict[str, Tensor]:
+    """Each band's mean over the training images in normalised units, (1, C, 1, 1)."""
+    known = replace(train, sensors={name: model.sensors[name] for name in train.sensors if name in model.sensors})
+    known = replace(
+        known,
+        samples=tuple(
+            replace(sample, images=tuple(image for image in sample.images if image.sensor in known.sensors))
+            for sample in train.samples
+        ),
+    )
+    means = {}
+    for name, bands in band_statistics(known).items():
+        normalize = cast(Normalize, model.normalize[name])
+        physical = torch.tensor([band.mean for band in bands]).view(1, -1, 1, 1)
+        means[name] = ((physical - normalize.mean.cpu()) / normalize.std.cpu()).nan_to_num(nan=0.0)
+    return means
+
+
+def write_scores(scores: Sequence[Score], path: Path) -> None:
+    """Writes a CSV table, one row per score."""
+    with write_atomically(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*Score.__dataclass_fields__, "ratio"])
+        writer.writeheader()
+        writer.writerows(asdict(score) | {"ratio": score.ratio} for score in scores)

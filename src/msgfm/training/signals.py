@@ -1,0 +1,58 @@
+"""SIGTERM and SIGINT end training after the step at hand, with a checkpoint."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, cast
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Remembers the first signal; a second one ends the process as usual."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    @property
+    def name(self) -> str:
+        return signal.Signals(self.signal).name
+
+    def agreed(self, fabric: Fabric) -> bool:
+        """Whether any rank was asked to stop; all ranks get the same answer."""
+        if fabric.world_size > 1:
+            flag = torch.tensor(float(self.signal), device=fabric.device)
+            self.signal = int(cast(Tensor, fabric.all_reduce(flag, reduce_op="max")))
+        return self.signal != 0
+
+
+def ignore_in_worker(worker: int) -> None:
+    """Workers leave signals to the process that reads from them; it ends them with itself."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
