@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -126,31 +127,38 @@ def _positions(text: str, spec: str) -> tuple[int, ...]:
 
 def _matches(root: Path, spec: SensorSpec) -> Iterator[tuple[_Key, str, RasterFile]]:
     """The files of a pattern, each with its key, split (or nothing) and bands."""
-    pattern = spec.pattern
-    if is_folder := (root / pattern).is_dir():
-        pattern = f"{pattern}/**/*"
-    elif "{id}" not in pattern:
-        raise InputError(f"--sensor pattern {pattern!r} is no folder below {root}, and has no {{id}}: {_EXAMPLE}")
-    regex = None if is_folder else _regex(pattern)
-    for path in sorted(root.glob(_TOKEN.sub(lambda token: token[0] if token["deep"] else "*", pattern))):
-        if not is_image(path) or not path.is_file():
-            continue
+    folder = root / spec.pattern
+    if folder.is_dir():
+        for path in sorted(folder.rglob("*")):
+            if is_image(path) and path.is_file():
+                stem = path.relative_to(folder).with_suffix("").as_posix()
+                name = path.relative_to(root).as_posix()
+                yield _Key("", stem), "", RasterFile(path=name, bands=spec.bands, file_bands=spec.file_bands)
+        return
+    if "{id}" not in spec.pattern:
+        raise InputError(f"--sensor pattern {spec.pattern!r} is no folder below {root} and has no {{id}}: {_EXAMPLE}")
+    regex = _regex(spec.pattern)
+    for path in sorted(root.glob(_glob(spec.pattern))):
         name = path.relative_to(root).as_posix()
-        groups = {"id": path.relative_to(root / spec.pattern).with_suffix("").as_posix()} if regex is None else {}
-        if regex is not None:
-            match = regex.fullmatch(name)
-            if match is None:
-                continue
-            groups = match.groupdict()
-        bands = spec.bands
-        if "band" in groups:
-            band = card_band(groups["band"], spec.sensor)
-            if band not in bands:  # a quality or label file beside the bands
-                continue
-            bands = (band,)
-        positions = (1,) if "band" in groups else spec.file_bands
-        key = _Key(groups.get("scene", ""), groups["id"])
-        yield key, groups.get("split", ""), RasterFile(path=name, bands=bands, file_bands=positions)
+        match = regex.fullmatch(name)
+        if match is None or not is_image(path) or not path.is_file():
+            continue
+        found = match.groupdict()
+        key, split = _Key(found.get("scene", ""), found["id"]), found.get("split", "")
+        if "band" not in found:
+            yield key, split, RasterFile(path=name, bands=spec.bands, file_bands=spec.file_bands)
+        elif (band := card_band(found["band"], spec.sensor)) in spec.bands:  # else a quality layer beside the bands
+            yield key, split, RasterFile(path=name, bands=(band,), file_bands=(1,))
+
+
+def _glob(pattern: str) -> str:
+    """A pattern with placeholders as a glob that finds at least what it means."""
+    parts, end = [], 0
+    for token in _TOKEN.finditer(pattern):
+        parts += [glob.escape(pattern[end : token.start()]), token["deep"] or "*"]
+        end = token.end()
+    # Neighbouring stars would read as `**`.
+    return re.sub(r"\*{2,}(?!/)|(?<=[^/*])\*{2,}", "*", "".join(parts) + glob.escape(pattern[end:]))
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

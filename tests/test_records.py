@@ -1,0 +1,94 @@
+"""Manifests: what is written is what is read, and nothing else passes for one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from msgfm.data.records import (
+    METADATA_KEY,
+    Manifest,
+    RasterFile,
+    Sample,
+    SensorImage,
+    read_manifest,
+    write_manifest,
+)
+from msgfm.errors import InputError
+from msgfm.sensors import load_sensor
+
+
+def manifest(root: Path) -> Manifest:
+    whole = RasterFile(path="a/s1.tif", bands=("VV", "VH"), file_bands=(1, 2))
+    window = RasterFile(path="b/dsm.tif", bands=("height",), file_bands=(4,), window=(0, 8, 16, 24))
+    images = (
+        SensorImage(sensor="sentinel1", height=120, width=110, files=(whole,)),
+        SensorImage(sensor="dsm", height=16, width=24, files=(window,)),
+    )
+    samples = (
+        Sample(sample="one", scene="x", split="train", images=images),
+        Sample(sample="two", scene="y", split="val", images=images[:1]),
+    )
+    sensors = {name: load_sensor(name) for name in ("sentinel1", "dsm")}
+    return Manifest(root=root.resolve(), layout="pairs", sensors=sensors, samples=samples)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    written = manifest(tmp_path / "data")
+    write_manifest(written, tmp_path / "m.parquet")
+    assert read_manifest(tmp_path / "m.parquet") == written
+    assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
+
+
+def test_manifest_and_images_move_together_or_the_manifest_alone(tmp_path: Path) -> None:
+    here, there, away = tmp_path / "here", tmp_path / "there", tmp_path / "away"
+    (here / "data").mkdir(parents=True)
+    write_manifest(manifest(here / "data"), here / "m.parquet")
+    write_manifest(manifest(away), here / "other.parquet")
+    here.rename(there)
+    assert read_manifest(there / "m.parquet").root == (there / "data").resolve()
+    assert read_manifest(there / "other.parquet").root == away.resolve()
+
+
+def test_only_keeps_a_split_and_names_those_there_are(tmp_path: Path) -> None:
+    both = manifest(tmp_path)
+    assert [sample.sample for sample in both.only("val").samples] == ["two"]
+    assert both.only("all") == both
+    with pytest.raises(InputError, match="'test'; it has train, val"):
+        both.only("test")
+
+
+def test_what_is_no_manifest_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("no")
+    table = pa.table({"a": [1]})
+    pq.write_table(table, tmp_path / "plain.parquet")
+    newer = table.replace_schema_metadata({METADATA_KEY: json.dumps({"format_version": 99}).encode()})
+    pq.write_table(newer, tmp_path / "newer.parquet")
+    for name, message in (
+        ("gone.parquet", "no manifest .*gone.parquet"),
+        ("text.parquet", "text.parquet is not a manifest"),
+        ("plain.parquet", "plain.parquet is not a manifest"),
+        ("newer.parquet", "format 99"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_manifest(tmp_path / name)
+
+
+def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.parquet"
+    write_manifest(manifest(tmp_path), path)
+    before = path.read_bytes()
+
+    def full(table: pa.Table, where: Path) -> None:
+        where.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(InputError, match=r"cannot write .*No space left"):
+        write_manifest(manifest(tmp_path), path)
+    assert path.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["m.parquet"]
