@@ -12,13 +12,16 @@ import rasterio
 from PIL import Image as Picture
 
 from msgfm.data.layouts import LAYOUTS, IndexResult, LayoutOptions, index_layout
+from msgfm.data.layouts.headers import check_headers
+from msgfm.data.layouts.listing import Listing, listed
 from msgfm.data.layouts.pairs import parse_spec
 from msgfm.data.layouts.splits import draw_split
 from msgfm.data.reader import read_sample
-from msgfm.data.records import read_manifest, write_manifest
+from msgfm.data.records import RasterFile, read_manifest, write_manifest
 from msgfm.data.statistics import band_statistics
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
+from msgfm.sensors import load_sensor
 
 S2_DN = 1500
 
@@ -322,6 +325,22 @@ def test_bad_files_are_all_named_and_can_be_left_out(tmp_path: Path) -> None:
         assert message in str(caught.value)
     result = index("pairs", tmp_path, "sentinel1=s1", "sentinel2=s2", skip_bad=4)
     assert names(result) == ["e"] and len(result.left_out) == 4
+
+
+def test_a_bad_file_of_two_samples_takes_both_out_and_counts_once(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        tif(tmp_path / f"s1_{name}.tif", 2, value=-10)
+    tif(tmp_path / "B2.tif", size=(8, 4), value=2000)  # of another shape than the other band
+    listing = Listing(
+        sensors={"sentinel2": load_sensor("sentinel2")},
+        samples=[
+            listed(name, name, {"sentinel2": [RasterFile(path=path, bands=(band,), file_bands=(1,))
+                                              for path, band in (("s1_1.tif", "B03"), ("B2.tif", "B02"))]})
+            for name in ("1", "2")
+        ],
+    )  # fmt: skip
+    good, problems = check_headers(tmp_path, listing.samples, listing.sensors)
+    assert good == [] and list(problems) == ["B2.tif"]
 
 
 def test_a_pair_of_two_places_is_an_error(tmp_path: Path) -> None:

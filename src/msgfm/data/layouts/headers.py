@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -33,14 +33,10 @@ def check_headers(
     good: list[Sample] = []
     problems: dict[str, str] = {}
     for sample in samples:
-        found = len(problems)
-        known = {file.path for image in sample.images for file in image.files} & problems.keys()
         images = [_check_image(root, image, sensors[image.sensor], headers, problems) for image in sample.images]
-        filled = [image for image in images if image is not None]
-        if len(filled) == len(images) and not known and found == len(problems):
-            _check_grids(root, filled, headers, problems)
-            if found == len(problems):
-                good.append(replace(sample, images=tuple(filled)))
+        filled = tuple(image for image in images if image is not None)
+        if len(filled) == len(images) and _check_grids(root, filled, headers, problems):
+            good.append(replace(sample, images=filled))
     return good, problems
 
 
@@ -70,12 +66,15 @@ def _check_image(
     if len(files) < len(image.files):
         return None
     height, width = max(shapes)
-    for file, shape in zip(files, shapes, strict=True):
-        if not _same_proportions(shape, (height, width)):
+    fits = [_same_proportions(shape, (height, width)) for shape in shapes]
+    for file, shape, fit in zip(files, shapes, fits, strict=True):
+        if not fit:
             problems[file.path] = (
                 f"{root / file.path}: {shape[0]} x {shape[1]} pixels do not cover the same ground as the image's "
                 f"finest band, {height} x {width}"
             )
+    if not all(fits):
+        return None
     return replace(image, height=height, width=width, files=tuple(files))
 
 
@@ -112,24 +111,28 @@ def _same_proportions(shape: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _check_grids(
-    root: Path, images: list[SensorImage], headers: Mapping[str, Header], problems: dict[str, str]
-) -> None:
-    """All sensors of a sample must show the same ground."""
-    first = images[0]
+    root: Path, images: Sequence[SensorImage], headers: Mapping[str, Header], problems: dict[str, str]
+) -> bool:
+    """Whether all sensors of a sample show the same ground; if not, an entry in `problems`."""
+    first, same = images[0], True
     for image in images[1:]:
-        name = f"{root / image.files[0].path}"
+        path = image.files[0].path
+        ours, others = (_bounds(one.files[0], headers) for one in (image, first))
         if not _same_proportions((image.height, image.width), (first.height, first.width)):
-            problems[image.files[0].path] = (
-                f"{name}: {image.height} x {image.width} pixels do not cover the same ground as "
+            problem = (
+                f"{image.height} x {image.width} pixels do not cover the same ground as "
                 f"{root / first.files[0].path}, {first.height} x {first.width}"
             )
-            continue
-        ours, others = (_bounds(one.files[0], headers) for one in (image, first))
-        if ours and others and (ours[0] != others[0] or not _same_ground(ours[1:], others[1:])):
-            problems[image.files[0].path] = (
-                f"{name}: its coordinates ({_print_bounds(ours)}) are not those of "
-                f"{root / first.files[0].path} ({_print_bounds(others)}); a pair must show the same ground"
+        elif ours and others and (ours[0] != others[0] or not _same_ground(ours[1:], others[1:])):
+            problem = (
+                f"its coordinates ({_print_bounds(ours)}) are not those of {root / first.files[0].path} "
+                f"({_print_bounds(others)}); a pair must show the same ground"
             )
+        else:
+            continue
+        problems[path] = f"{root / path}: {problem}"
+        same = False
+    return same
 
 
 _Bounds = tuple[str, float, float, float, float]
