@@ -1,7 +1,7 @@
 # Every target makes the environment first if it is missing, or if its requirements have changed.
 VENV ?= .venv
 PYTHON ?= python3
-# More arguments for `make demo`, e.g. DEMO_ARGS="--steps 20".
+# More arguments for `make demo`, e.g. DEMO_ARGS="--epochs 1".
 DEMO_ARGS ?=
 # FAST=1 leaves the slow tests out. TEST_ARGS: more arguments for pytest, e.g. TEST_ARGS="-k moe".
 FAST ?=

@@ -99,7 +99,8 @@ def route(scores: Tensor, top_k: int, capacity: int | None, prioritized: bool) -
         rank = torch.arange(len(queue), device=scores.device) - (wanted.cumsum(0) - wanted)[by_expert]
         fits = rank < capacity
         token, choice, by_expert = token[fits], choice[fits], by_expert[fits]
-    return Routing(token, gate[token, choice], wanted.clamp(max=capacity), wanted)
+    kept = wanted if capacity is None else wanted.clamp(max=capacity)
+    return Routing(token, gate[token, choice], kept, wanted)
 
 
 class Experts(nn.Module):

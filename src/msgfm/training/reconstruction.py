@@ -156,7 +156,7 @@ def _training_means(model: MsGFM, train: Manifest) -> dict[str, Tensor]:
     means = {}
     for name, bands in band_statistics(known).items():
         normalize = cast(Normalize, model.normalize[name])
-        physical = torch.tensor([band.mean for band in bands]).view(1, -1, 1, 1)
+        physical = torch.tensor([band.mean for band in bands.values()]).view(1, -1, 1, 1)
         means[name] = ((physical - normalize.mean.cpu()) / normalize.std.cpu()).nan_to_num(nan=0.0)
     return means
 
