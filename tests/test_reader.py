@@ -105,34 +105,27 @@ def test_sensors_of_a_sample_come_on_the_finest_grid(tmp_path: Path) -> None:
     assert {name: array.shape for name, array in read.items()} == {"two": (3, 6, 6), "dsm": (1, 6, 6)}
 
 
-def truncated_tiff(path: Path) -> str:
-    write(path / "bad.tif", np.random.default_rng(0).normal(size=(1, 200, 200)).astype(np.float32))
-    return cut(path / "bad.tif")
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.95])
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
+def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"bad.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    if suffix == "tif":
+        write(path, noise.transpose(2, 0, 1))
+    else:
+        Picture.fromarray(noise).save(path)
+    shot = image(one(path.name, "R", "G", "B"), sensor="rgb", size=(200, 200))
+    assert np.isfinite(read_sensor_image(tmp_path, shot, load_sensor("rgb"))).all()
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(InputError, match=f"cannot read {path}: truncated"):
+        read_sensor_image(tmp_path, shot, load_sensor("rgb"))
 
 
-def truncated_picture(path: Path, suffix: str) -> str:
-    noise = np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)
-    Picture.fromarray(noise).save(path / f"bad.{suffix}")
-    return cut(path / f"bad.{suffix}")
-
-
-def cut(path: Path) -> str:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    return path.name
-
-
-@pytest.mark.parametrize("kind", ["tif", "png", "jpg", "text", "gone"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
-    name = "bad.tif"
-    if kind == "tif":
-        truncated_tiff(tmp_path)
-    elif kind == "text":
-        (tmp_path / name).write_text("no image")
-    elif kind != "gone":
-        name = truncated_picture(tmp_path, kind)
-    reason = "no file" if kind == "gone" else "cannot read"
-    with pytest.raises(InputError, match=f"{reason} {tmp_path / name}"):
-        read_sensor_image(tmp_path, image(one(name, "B2"), size=(200, 200)), TWO_BANDS)
+def test_a_file_that_is_gone_or_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.tif").write_text("no image")
+    for name, reason in (("text.tif", "cannot read"), ("gone.tif", "no file")):
+        with pytest.raises(InputError, match=f"{reason} {tmp_path / name}"):
+            read_sensor_image(tmp_path, image(one(name, "B2")), TWO_BANDS)
 
 
 def test_no_data_alone_a_changed_shape_and_a_missing_band_are_errors(tmp_path: Path) -> None:
