@@ -14,7 +14,7 @@ from msgfm.config import Config
 from msgfm.errors import InputError
 from msgfm.models.decoder import Decoder
 from msgfm.models.masking import masked_l1, upsample_mask
-from msgfm.models.moe import MoEStatistics
+from msgfm.models.moe import MoE, MoEStatistics
 from msgfm.models.normalize import Normalize
 from msgfm.models.patch_embed import PatchEmbedConfig, make_patch_embed
 from msgfm.models.swin import EncoderConfig, SwinEncoder
@@ -291,6 +291,6 @@ class MsGFM(nn.Module):
         counts = [
             sum(p.numel() for p in module.experts.parameters()) * (1 - module.config.top_k / module.config.num_experts)
             for module in self.encoder.modules()
-            if hasattr(module, "experts")
+            if isinstance(module, MoE)
         ]
         return int(sum(counts))

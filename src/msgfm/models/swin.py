@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from msgfm.config import Config
+from msgfm.models.mlp import Mlp
 from msgfm.models.moe import MoE, MoEConfig, MoEStatistics
 from msgfm.models.window import WindowAttention
 
@@ -113,22 +113,12 @@ def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
     return x * (kept / (1 - rate))
 
 
-class Mlp(nn.Module):
-    """`fc2(gelu(fc1(x)))`."""
-
-    def __init__(self, dim: int, hidden_dim: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden_dim)
-        self.fc2 = nn.Linear(hidden_dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.fc2(F.gelu(self.fc1(x))))
-
-
 class SwinBlock(nn.Module):
     """Window attention, then a perceptron or a mixture of experts, each with its residual."""
 
-    def __init__(self, dim: int, num_heads: int, shifted: bool, rate: float, config: EncoderConfig, mixture: bool):
+    def __init__(
+        self, dim: int, num_heads: int, shifted: bool, rate: float, config: EncoderConfig, mixture: bool
+    ) -> None:
         super().__init__()
         hidden_dim = int(dim * config.mlp_ratio)
         self.drop_path_rate = rate
@@ -138,6 +128,7 @@ class SwinBlock(nn.Module):
         self.mlp = MoE(dim, hidden_dim, config.moe) if mixture and config.moe else Mlp(dim, hidden_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, MoEStatistics | None]:
+        """Maps (B, h, w, C) to the same shape, and says what a mixture reports."""
         x = x + drop_path(self.attn(self.norm1(x)), self.drop_path_rate, self.training)
         y, statistics = self.mlp(self.norm2(x)) if isinstance(self.mlp, MoE) else (self.mlp(self.norm2(x)), None)
         return x + drop_path(y, self.drop_path_rate, self.training), statistics
@@ -152,6 +143,7 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, h, w, C) to (B, h/2, w/2, 2C)."""
         b, h, w, c = x.shape
         x = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)  # B h/2 w/2 4C, column first
         return cast(Tensor, self.reduction(self.norm(x)))
@@ -178,7 +170,7 @@ class SwinEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.grad_checkpointing = False
-        rates = torch.linspace(0, config.drop_path_rate, sum(config.depths)).split(list(config.depths))
+        rates = torch.linspace(0, config.drop_path_rate, sum(config.depths), device="cpu").split(list(config.depths))
         self.layers = nn.ModuleList(SwinStage(i, rate.tolist(), config) for i, rate in enumerate(rates))
         self.norm = nn.LayerNorm(config.stage_dims[-1])
         self.apply(_init_weights)

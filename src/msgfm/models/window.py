@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import cast
 
@@ -11,18 +12,19 @@ from torch import Tensor, nn
 
 
 def partition_windows(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cuts (B, h, w, C) into windows: (B * number of windows, window height * window width, C)."""
-    b, h, w, c = x.shape
+    """Cuts (B, h, w, heads, d) into windows: (B, windows, heads, n, d), n = window height * window width."""
+    b, h, w, heads, d = x.shape
     wh, ww = size
-    x = x.view(b, h // wh, wh, w // ww, ww, c).transpose(2, 3)  # B h/wh w/ww wh ww C
-    return x.reshape(-1, wh * ww, c)
+    x = x.view(b, h // wh, wh, w // ww, ww, heads, d).permute(0, 1, 3, 5, 2, 4, 6)  # B h/wh w/ww heads wh ww d
+    return x.reshape(b, -1, heads, wh * ww, d)
 
 
 def merge_windows(windows: Tensor, size: tuple[int, int], h: int, w: int) -> Tensor:
-    """Undoes `partition_windows`: back to (B, h, w, C)."""
+    """Undoes `partition_windows` and joins the heads: (B, windows, heads, n, d) to (B, h, w, heads * d)."""
+    b, _, heads, _, d = windows.shape
     wh, ww = size
-    x = windows.view(-1, h // wh, w // ww, wh, ww, windows.shape[-1]).transpose(2, 3)  # B h/wh wh w/ww ww C
-    return x.reshape(-1, h, w, windows.shape[-1])
+    x = windows.view(b, h // wh, w // ww, heads, wh, ww, d).permute(0, 1, 4, 2, 5, 3, 6)  # B h/wh wh w/ww ww heads d
+    return x.reshape(b, h, w, heads * d)
 
 
 @lru_cache(maxsize=64)
@@ -41,21 +43,39 @@ def relative_position_index(window_size: int, size: tuple[int, int]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def shifted_window_mask(h: int, w: int, size: tuple[int, int], shift: tuple[int, int]) -> Tensor:
-    """What keeps tokens apart that the cyclic shift brought into one window: (windows, n, n), 0 or -100."""
-    region = torch.zeros(1, h, w, 1)
+    """What keeps tokens apart that the cyclic shift brought into one window: (windows, 1, n, n), 0 or -100."""
+    region = torch.zeros(1, h, w, 1, 1)
     label = 0
     for ys in _bands(h, size[0], shift[0]):
         for xs in _bands(w, size[1], shift[1]):
             region[:, ys, xs] = label
             label += 1
-    labels = partition_windows(region, size).squeeze(-1)  # windows n
-    return torch.where(labels[:, None, :] == labels[:, :, None], 0.0, -100.0)
+    labels = partition_windows(region, size)[0]  # windows 1 n 1
+    return torch.where(labels == labels.transpose(-1, -2), 0.0, -100.0)
 
 
 def _bands(length: int, window: int, shift: int) -> list[slice]:
     if not shift:
         return [slice(0, length)]
     return [slice(0, length - window), slice(length - window, length - shift), slice(length - shift, length)]
+
+
+def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """`softmax(q k^T / sqrt(d) + bias) v` inside every window.
+
+    Args:
+        q: queries, (B, windows, heads, n, d).
+        k: keys, likewise.
+        v: values, likewise.
+        bias: (1 or windows, heads, n, n).
+    """
+    if q.device.type != "cpu":
+        mask = bias.to(q.dtype).expand(q.shape[0], q.shape[1], -1, -1, -1).flatten(0, 1)
+        attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=mask)
+        return attended.view(q.shape)
+    # torch has no fused kernel for a bias with a gradient on the CPU, and what it does instead is in float32
+    logits = torch.add(bias, q @ k.transpose(-1, -2), alpha=1 / math.sqrt(q.shape[-1]))
+    return logits.softmax(dim=-1) @ v
 
 
 class WindowAttention(nn.Module):
@@ -73,19 +93,24 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, h, w, C) to the same shape."""
-        b, h, w, c = x.shape
+        _, h, w, c = x.shape
         size = (min(self.window_size, h), min(self.window_size, w))
-        # a map that fits into one window has nothing to shift
-        shift = tuple(s // 2 if self.shifted and side > self.window_size else 0 for s, side in zip(size, (h, w)))
-        x = F.pad(x, (0, 0, 0, -w % size[1], 0, -h % size[0]))
-        full_h, full_w = x.shape[1:3]
+        # a side that fits into one window has nothing to shift
+        shift = tuple(self.window_size // 2 if self.shifted and side > self.window_size else 0 for side in (h, w))
+        padding = (-h % size[0], -w % size[1])
+        # each of these copies the whole map, even where there is nothing to do
+        if any(padding):
+            x = F.pad(x, (0, 0, 0, padding[1], 0, padding[0]))
         if any(shift):
             x = x.roll((-shift[0], -shift[1]), dims=(1, 2))
-        windows = self._attend(partition_windows(x, size), self._bias(size, shift, full_h, full_w))
-        x = merge_windows(windows, size, full_h, full_w)
+        full_h, full_w = x.shape[1:3]
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, c // self.num_heads)).unbind(3)  # each: B h w heads d
+        q, k, v = (partition_windows(part, size) for part in qkv)
+        attended = biased_attention(q, k, v, self._bias(size, shift, full_h, full_w))
+        x = cast(Tensor, self.proj(merge_windows(attended, size, full_h, full_w)))
         if any(shift):
             x = x.roll(shift, dims=(1, 2))
-        return x[:, :h, :w]
+        return x[:, :h, :w] if any(padding) else x
 
     def _bias(self, size: tuple[int, int], shift: tuple[int, ...], h: int, w: int) -> Tensor:
         """What is added to the attention logits: (1 or windows of one image, heads, n, n)."""
@@ -94,14 +119,5 @@ class WindowAttention(nn.Module):
         index = relative_position_index(self.window_size, size).to(table.device).view(-1)
         bias = table.index_select(0, index).view(1, n, n, -1).permute(0, 3, 1, 2)  # 1 heads n n
         if any(shift):
-            bias = bias + shifted_window_mask(h, w, size, (shift[0], shift[1])).to(table.device)[:, None]
+            bias = bias + shifted_window_mask(h, w, size, (shift[0], shift[1])).to(table.device)
         return bias
-
-    def _attend(self, windows: Tensor, bias: Tensor) -> Tensor:
-        count, n, c = windows.shape
-        qkv = self.qkv(windows).view(count, n, 3, self.num_heads, c // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each: windows heads n d
-        if len(bias) > 1:
-            bias = bias.repeat(count // len(bias), 1, 1, 1)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        return cast(Tensor, self.proj(attended.transpose(1, 2).reshape(count, n, c)))

@@ -1,0 +1,21 @@
+"""The perceptron of a transformer block; a mixture has several of them as experts."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Mlp(nn.Module):
+    """`fc2(gelu(fc1(x)))`."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (..., dim) to the same shape."""
+        return cast(Tensor, self.fc2(F.gelu(self.fc1(x))))
