@@ -526,7 +526,7 @@ def test_real_scenes_of_hls_stay_together(real_data: Path, tmp_path: Path) -> No
 
 @pytest.mark.real_data
 def test_real_statistics_are_those_of_the_files(real_data: Path) -> None:
-    found = band_statistics(index("bigearthnet", real_data / "BigEarthNet-v1").manifest, "all")
+    found = band_statistics(index("bigearthnet", real_data / "BigEarthNet-v1").manifest, split="all")
     assert found["sentinel2"]["B10"].valid_share == 0
     for sensor, band, scale in (("sentinel2", "B04", 1e-4), ("sentinel1", "VV", 1)):
         files = sorted((real_data / "BigEarthNet-v1").rglob(f"*_{band}.tif"))

@@ -41,7 +41,7 @@ def heights() -> list[np.ndarray]:
 
 def test_statistics_are_those_of_all_pixels_together(tmp_path: Path, heights: list[np.ndarray]) -> None:
     manifest = manifest_of(tmp_path, card(), heights, ["train", "train", "val"])
-    found = band_statistics(manifest, "train")["s"]
+    found = band_statistics(manifest, split="train")["s"]
     for i, name in enumerate("AB"):
         pixels = np.concatenate([image[i].ravel() for image in heights[:2]]).astype(np.float64)
         values = pixels[np.isfinite(pixels)]
@@ -54,7 +54,7 @@ def test_statistics_are_those_of_all_pixels_together(tmp_path: Path, heights: li
 
 def test_centring_takes_each_images_own_mean_away(tmp_path: Path, heights: list[np.ndarray]) -> None:
     manifest = manifest_of(tmp_path, card(centre="image"), heights, ["train"] * 3)
-    found = band_statistics(manifest, "all")["s"]["B"]
+    found = band_statistics(manifest, split="all")["s"]["B"]
     centred = np.concatenate([(i[1].astype(np.float64) - np.nanmean(i[1].astype(np.float64))).ravel() for i in heights])
     assert found.mean == pytest.approx(0, abs=1e-9)
     assert found.std == pytest.approx(np.nanstd(centred), rel=1e-9)

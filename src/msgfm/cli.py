@@ -238,7 +238,7 @@ def data_index(
 @data_app.command("stats")
 @reports_input_errors
 def data_stats(
-    manifest: Annotated[Path, typer.Argument(help="A manifest.")],
+    manifests: Annotated[list[Path], typer.Argument(help="One or several manifests, measured together.")],
     split: Annotated[str, typer.Option(help="Which split; `all` for every sample.")] = "train",
 ) -> None:
     """Show each band's mean, standard deviation and range, and print the lines for its sensor card.
@@ -252,8 +252,9 @@ def data_stats(
     from msgfm.data.records import read_manifest
     from msgfm.data.statistics import band_statistics, card_lines
 
-    content = read_manifest(manifest)
-    for name, bands in band_statistics(content, split).items():
+    contents = [read_manifest(manifest) for manifest in manifests]
+    cards = {name: card for content in contents for name, card in content.sensors.items()}
+    for name, bands in band_statistics(*contents, split=split).items():
         table = Table(title=name, title_justify="left")
         for heading in ("band", "mean", "std", "min", "max", "with data"):
             table.add_column(heading, justify="left" if heading == "band" else "right")
@@ -261,7 +262,7 @@ def data_stats(
             numbers = (f"{value:.5g}" for value in (found.mean, found.std, found.minimum, found.maximum))
             table.add_row(band, *numbers, f"{found.valid_share:.1%}")
         out.print(table)
-        out.print(card_lines(content.sensors[name], bands), highlight=False, markup=False)
+        out.print(card_lines(cards[name], bands), highlight=False, markup=False)
 
 
 @data_app.command("synth")

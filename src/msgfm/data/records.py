@@ -97,13 +97,18 @@ class Manifest:
     sensors: dict[str, Sensor]
     samples: tuple[Sample, ...]
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that samples are in."""
+        return tuple(sorted({sample.split for sample in self.samples}))
+
     def only(self, split: str) -> Manifest:
         """The samples of one split; `all` keeps every sample."""
         if split == "all":
             return self
         chosen = tuple(sample for sample in self.samples if sample.split == split)
         if not chosen:
-            have = ", ".join(sorted({sample.split for sample in self.samples}))
+            have = ", ".join(self.splits)
             raise InputError(f"the manifest has no samples of split {split!r}; it has {have} (or `all`)")
         return replace(self, samples=chosen)
 

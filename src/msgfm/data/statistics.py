@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from msgfm.data.reader import read_sensor_image
 from msgfm.data.records import Manifest
+from msgfm.errors import InputError
 from msgfm.sensors import Sensor
 
 
@@ -71,29 +72,35 @@ class _Running:
         )
 
 
-def band_statistics(manifest: Manifest, split: str = "train") -> dict[str, dict[str, BandStatistics]]:
+def band_statistics(*manifests: Manifest, split: str = "train") -> dict[str, dict[str, BandStatistics]]:
     """Reads every image of a split once and measures each band, in float64.
 
     Args:
-        manifest: the data set.
+        *manifests: one or several; a sensor that several have must have one card.
         split: `train`, `val`, `test`, or `all`.
 
     Returns:
         By sensor, then by band name in the card's order.
 
     Raises:
-        InputError: no such split, or an image that cannot be read (`read_sensor_image`).
+        InputError: no such split, two cards for one sensor, or an image that cannot be read (`read_sensor_image`).
     """
-    running = {name: [_Running() for _ in sensor.bands] for name, sensor in manifest.sensors.items()}
-    for sample in manifest.only(split).samples:
-        for image in sample.images:
-            sensor = manifest.sensors[image.sensor]
-            array = read_sensor_image(manifest.root, image, sensor)
-            for band, values, sums in zip(sensor.bands, array, running[image.sensor], strict=True):
-                sums.add(values, band.valid_range if sensor.clip else None, sensor.centre == "image")
+    sensors: dict[str, Sensor] = {}
+    for manifest in manifests:
+        for name, sensor in manifest.sensors.items():
+            if sensors.setdefault(name, sensor) != sensor:
+                raise InputError(f"sensor {name} has another card in each manifest; measure them one by one")
+    running = {name: [_Running() for _ in sensor.bands] for name, sensor in sensors.items()}
+    for manifest in manifests:
+        for sample in manifest.only(split).samples:
+            for image in sample.images:
+                sensor = manifest.sensors[image.sensor]
+                array = read_sensor_image(manifest.root, image, sensor)
+                for band, values, sums in zip(sensor.bands, array, running[image.sensor], strict=True):
+                    sums.add(values, band.valid_range if sensor.clip else None, sensor.centre == "image")
     return {
         name: {band: sums.result() for band, sums in zip(sensor.band_names, running[name], strict=True)}
-        for name, sensor in manifest.sensors.items()
+        for name, sensor in sensors.items()
     }
 
 

@@ -79,9 +79,7 @@ def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> Ms
         raise InputError(f"cannot read {path / WEIGHTS}: {error}; copy or download it again") from error
     if window_size is not None:
         state = {name: resize_window_bias(name, tensor, window_size) for name, tensor in state.items()}
-        config = config.model_copy(
-            update={"encoder": config.encoder.model_copy(update={"window_size": window_size})}
-        )
+        config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"window_size": window_size})})
     model = MsGFM(config)
     load_strictly(model, state, str(path / WEIGHTS))
     return model.eval()
@@ -217,9 +215,7 @@ def import_simmim(
     with torch.no_grad():
         model.load_state_dict(own | loaded)
     new = tuple(name for name in own if name not in loaded)
-    return model, ImportReport(
-        loaded=tuple(loaded), new=new, interpolated=tuple(interpolated), unused=tuple(unused)
-    )
+    return model, ImportReport(loaded=tuple(loaded), new=new, interpolated=tuple(interpolated), unused=tuple(unused))
 
 
 def _our_name(name: str, sensor: str, merging_at_end: bool) -> str:

@@ -25,14 +25,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "embed_dim": 64,
         "depths": [2, 2, 6, 2],
         "num_heads": [2, 4, 8, 16],
-        "window_size": 4,
+        "window_size": 6,
         "moe": {"blocks": [1, 3, 5]},
     },
     "tiny": {
         "embed_dim": 32,
         "depths": [2, 2, 2, 2],
         "num_heads": [1, 2, 4, 8],
-        "window_size": 4,
+        "window_size": 6,
         "moe": {"blocks": [1], "num_experts": 4},
     },
 }

@@ -47,7 +47,7 @@ def reconstruct_samples(
     draw_reconstructions(model, examples, picture)
     if scores is None:
         return None
-    results = score_reconstruction(model, manifest_path.stem, manifest, everything.only("train"), size, seed=seed)
+    results = score_reconstruction(model, manifest_path.stem, [manifest], [everything.only("train")], size, seed=seed)
     write_scores(results, scores)
     return scores_table(results)
 

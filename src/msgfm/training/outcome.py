@@ -22,7 +22,7 @@ from rich.table import Table
 import msgfm
 from msgfm.config import config_to_dict, save_yaml
 from msgfm.data.mixture import Source
-from msgfm.data.records import Manifest, read_manifest
+from msgfm.data.records import Manifest
 from msgfm.files import write_atomically
 from msgfm.models.msgfm import MsGFM
 from msgfm.training.config import PretrainConfig
@@ -41,12 +41,9 @@ def prepare_run_folder(config: PretrainConfig) -> None:
 
 
 def held_out(config: PretrainConfig, name: str) -> tuple[Manifest, ...]:
-    """The `val` samples of a source's manifests; none where a manifest has no such split."""
+    """The `val` samples of a source's manifests; none if it trains on them, or has no such split."""
     source = config.sources[name]
-    if source.split in ("val", "all"):
-        return ()
-    have_val = [p for p in source.manifest if any(sample.split == "val" for sample in read_manifest(p).samples)]
-    return load_manifests(name, source.model_copy(update={"manifest": tuple(have_val)}), "val") if have_val else ()
+    return () if source.split in ("val", "all") else load_manifests(name, source, "val")
 
 
 def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM, step: int) -> Path:
@@ -55,11 +52,12 @@ def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM
     model.eval()
     examples = []
     for source in sources:
-        manifest = (held_out(config, source.name) or source.manifests)[0]
-        # samples with most sensors show most
-        ranked = sorted(manifest.samples, key=lambda sample: -len(sample.images))[: len(manifest.samples) // 2 + 1]
-        step_over = max(len(ranked) // _PICTURED_PER_SOURCE, 1)
-        for sample in ranked[::step_over][:_PICTURED_PER_SOURCE]:
+        manifests = held_out(config, source.name) or source.manifests
+        pairs = [(manifest, sample) for manifest in manifests for sample in manifest.samples]
+        # samples with most sensors show most; of these, some that lie far apart
+        most = max(len(sample.images) for _, sample in pairs)
+        pairs = [(manifest, sample) for manifest, sample in pairs if len(sample.images) == most]
+        for manifest, sample in pairs[:: max(len(pairs) // _PICTURED_PER_SOURCE, 1)][:_PICTURED_PER_SOURCE]:
             examples.append(load_example(model, manifest, sample, config.image_size, config.seed))
     path = config.out / "pictures" / f"reconstruction_{step:08d}.png"
     draw_reconstructions(model, examples, path)
@@ -80,8 +78,10 @@ def write_outcome(
     draw_picture(config, sources, model, steps)
     scores: list[Score] = []
     for source in sources:
-        for manifest, train in zip(held_out(config, source.name), source.manifests, strict=False):
-            scores += score_reconstruction(model, source.name, manifest, train, config.image_size, seed=config.seed)
+        unseen = held_out(config, source.name)
+        scores += score_reconstruction(
+            model, source.name, unseen, source.manifests, config.image_size, seed=config.seed
+        )
     if scores:
         write_scores(scores, config.out / "scores.csv")
         console.print(scores_table(scores))

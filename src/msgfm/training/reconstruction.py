@@ -80,24 +80,34 @@ class Score:
 
 @torch.no_grad()
 def score_reconstruction(
-    model: MsGFM, data: str, held_out: Manifest, train: Manifest, image_size: int, *, limit: int = 200, seed: int = 0
+    model: MsGFM,
+    data: str,
+    held_out: Sequence[Manifest],
+    train: Sequence[Manifest],
+    image_size: int,
+    *,
+    limit: int = 200,
+    seed: int = 0,
 ) -> list[Score]:
     """Scores every direction on held-out samples.
 
     Args:
         model: in evaluation mode.
         data: name of the data set, for the table.
-        held_out: samples that training did not see.
-        train: the training samples, for the training mean.
+        held_out: manifests of samples that training did not see.
+        train: manifests of the training samples, for the training mean.
         image_size: side of the middle square in pixels.
-        limit: most samples looked at.
+        limit: most samples looked at per manifest.
         seed: of the masks.
     """
+    if not held_out:
+        return []
     means = _training_means(model, train)
     sums: dict[Direction, list[tuple[float, float]]] = {}
-    for example in _examples(model, held_out, image_size, limit, seed):
-        for direction, result, baseline in _score_example(model, example, means):
-            sums.setdefault(direction, []).append((result, baseline))
+    for manifest in held_out:
+        for example in _examples(model, manifest, image_size, limit, seed):
+            for direction, result, baseline in _score_example(model, example, means):
+                sums.setdefault(direction, []).append((result, baseline))
     return [
         Score(
             data=data,
@@ -143,22 +153,24 @@ def _score_example(
             )
 
 
-def _training_means(model: MsGFM, train: Manifest) -> dict[str, Tensor]:
+def _training_means(model: MsGFM, train: Sequence[Manifest]) -> dict[str, Tensor]:
     """Each band's mean over the training images in normalised units, (1, C, 1, 1)."""
-    known = replace(train, sensors={name: model.sensors[name] for name in train.sensors if name in model.sensors})
-    known = replace(
-        known,
-        samples=tuple(
-            replace(sample, images=tuple(image for image in sample.images if image.sensor in known.sensors))
-            for sample in train.samples
-        ),
-    )
     means = {}
-    for name, bands in band_statistics(known).items():
+    for name, bands in band_statistics(*(_with_cards_of(model, manifest) for manifest in train), split="all").items():
         normalize = cast(Normalize, model.normalize[name])
         physical = torch.tensor([band.mean for band in bands.values()]).view(1, -1, 1, 1)
         means[name] = ((physical - normalize.mean.cpu()) / normalize.std.cpu()).nan_to_num(nan=0.0)
     return means
+
+
+def _with_cards_of(model: MsGFM, manifest: Manifest) -> Manifest:
+    """The manifest with the sensors that the model knows, by the cards that travel with its weights."""
+    cards = {name: model.sensors[name] for name in manifest.sensors if name in model.sensors}
+    samples = tuple(
+        replace(sample, images=tuple(image for image in sample.images if image.sensor in cards))
+        for sample in manifest.samples
+    )
+    return replace(manifest, sensors=cards, samples=samples)
 
 
 def write_scores(scores: Sequence[Score], path: Path) -> None:

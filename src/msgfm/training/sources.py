@@ -34,13 +34,24 @@ def load_sources(config: PretrainConfig) -> list[Source]:
 
 
 def load_manifests(name: str, source: SourceConfig, split: str | None = None) -> tuple[Manifest, ...]:
-    """A source's manifests with its sensors and one split alone (its own unless `split` names another)."""
+    """A source's manifests with its sensors and one split alone (its own unless `split` names another).
+
+    Manifests without samples of that split are passed over.
+
+    Raises:
+        InputError: none of them has any.
+    """
+    wanted = split or source.split
     manifests = []
     for path in source.manifest:
         manifest = read_manifest(path)
-        manifest = _only_sensors(name, manifest.only(split or source.split), source.sensors)
+        if wanted != "all" and wanted not in manifest.splits:
+            continue
+        manifest = _only_sensors(name, manifest.only(wanted), source.sensors)
         _require_files(name, manifest)
         manifests.append(manifest)
+    if not manifests and split is None:
+        raise InputError(f"source {name}: {', '.join(map(str, source.manifest))} has no samples of split {wanted!r}")
     return tuple(manifests)
 
 
