@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from msgfm.data.reader import read_sensor_image
 from msgfm.data.records import Manifest
 from msgfm.errors import InputError
+from msgfm.progress import track
 from msgfm.sensors import Sensor
 
 
@@ -92,7 +93,8 @@ def band_statistics(*manifests: Manifest, split: str = "train") -> dict[str, dic
                 raise InputError(f"sensor {name} has another card in each manifest; measure them one by one")
     running = {name: [_Running() for _ in sensor.bands] for name, sensor in sensors.items()}
     for manifest in manifests:
-        for sample in manifest.only(split).samples:
+        samples = manifest.only(split).samples
+        for sample in track(samples, "measuring", len(samples)):
             for image in sample.images:
                 sensor = manifest.sensors[image.sensor]
                 array = read_sensor_image(manifest.root, image, sensor)

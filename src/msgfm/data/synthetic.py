@@ -17,6 +17,7 @@ from msgfm.data.synthetic_render import S2_BANDS, render_dsm, render_rgb, render
 from msgfm.data.synthetic_world import Scene, make_scene
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
+from msgfm.progress import track
 
 SENTINEL_GSD_M = 10.0
 AERIAL_GSD_M = 1.0
@@ -57,7 +58,7 @@ def write_world(out: Path, *, scenes: int, seed: int, size: int = 128) -> None:
         raise InputError(f"{out} is there already; remove it, or choose another folder for the synthetic world")
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        for index in range(scenes):
+        for index in track(range(scenes), "making scenes", scenes):
             write_sentinel_pair(unfinished / "sen12ms", index, seed, size)
             write_aerial_pair(unfinished / "rgb_dsm", index, seed, size)
             write_photograph(unfinished / "rgb", index, seed, size)

@@ -6,12 +6,13 @@ import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from msgfm.errors import InputError
+from msgfm.validation import CheckedModel, explain
 
 CARDS = Path(__file__).parent / "cards"
 
@@ -19,11 +20,7 @@ CARDS = Path(__file__).parent / "cards"
 _BAND_DEFAULTS = ("unit", "gsd_m", "scale", "offset", "nodata", "valid_range", "mean", "std")
 
 
-class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Band(_Card):
+class Band(CheckedModel):
     """One named channel.
 
     A stored number becomes a physical one as `(stored + offset) * scale`: the offset counts in stored numbers,
@@ -55,7 +52,7 @@ class Band(_Card):
         return self
 
 
-class Sensor(_Card):
+class Sensor(CheckedModel):
     """What took an image: its bands, in the order in which arrays hold them.
 
     Args:
@@ -66,6 +63,8 @@ class Sensor(_Card):
         centre: `image` takes each image's own mean away first, so that altitude does not matter; `none` does not.
         display: names of the bands shown as red, green, blue (three), or as grey (one).
     """
+
+    shorthands: ClassVar[tuple[str, ...]] = _BAND_DEFAULTS
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     bands: tuple[Band, ...] = Field(min_length=1)
@@ -153,9 +152,11 @@ def load_sensor(card: str | Path) -> Sensor:
             f"your own is the path of a YAML file (see docs/data.md)"
         )
     try:
-        return Sensor.model_validate(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, ValidationError, InputError, UnicodeDecodeError) as error:
-        raise InputError(f"sensor card {path}: {error}") from error
+        return Sensor.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise InputError(f"sensor card {path}: {explain(Sensor, error)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"sensor card {path} is not YAML: {error}") from error
 
 
 def is_no_data(value: float | None) -> bool:

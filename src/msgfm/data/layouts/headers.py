@@ -11,6 +11,7 @@ from msgfm.data.layouts.listing import card_band
 from msgfm.data.records import RasterFile, Sample, SensorImage
 from msgfm.errors import InputError
 from msgfm.geo.raster import RasterInfo, raster_info
+from msgfm.progress import track
 from msgfm.sensors import Sensor
 
 _THREADS = 8
@@ -29,7 +30,8 @@ def check_headers(
     samples = list(samples)
     paths = sorted({file.path for sample in samples for image in sample.images for file in image.files})
     with ThreadPoolExecutor(_THREADS) as pool:
-        headers = dict(zip(paths, pool.map(lambda path: _header(root / path), paths), strict=True))
+        opened = track(pool.map(lambda path: _header(root / path), paths), "looking into files", len(paths))
+        headers = dict(zip(paths, opened, strict=True))
     good: list[Sample] = []
     problems: dict[str, str] = {}
     for sample in samples:
