@@ -29,12 +29,12 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 class _RecipeLoader(yaml.SafeLoader):
     """PyYAML reads YAML 1.1, where `25e-6` is text and `2026-05-01` a date; here as in 1.2. And no key twice."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - typed by PyYAML
+    yaml_implicit_resolvers = {  # noqa: RUF012 - mypy: the base class has it so
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := {key for key in keys if keys.count(key) > 1}:
@@ -47,7 +47,7 @@ class _RecipeDumper(yaml.SafeDumper):
 
 
 for _side in (_RecipeLoader, _RecipeDumper):
-    _side.add_implicit_resolver(  # type: ignore[attr-defined]
+    _side.add_implicit_resolver(
         "tag:yaml.org,2002:float",
         re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
         list("-+0123456789."),
@@ -56,7 +56,7 @@ for _side in (_RecipeLoader, _RecipeDumper):
 
 def parse_yaml(text: str) -> Any:
     """Reads YAML with `25e-6` as a number, `2026-05-01` as text and duplicate keys refused."""
-    return yaml.load(text, Loader=_RecipeLoader)  # noqa: S506 - a SafeLoader
+    return yaml.load(text, Loader=_RecipeLoader)
 
 
 def load_config(kind: type[ConfigT], path: Path, overrides: Sequence[str] = ()) -> ConfigT:
@@ -103,7 +103,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     node[_place(node, last, override)] = parsed
 
 
-def _place(group: dict[str, Any] | list[Any], key: str, override: str) -> str | int:
+def _place(group: dict[str, Any] | list[Any], key: str, override: str) -> Any:
     """A key of a dict, or a position in a list."""
     if isinstance(group, dict):
         return key
