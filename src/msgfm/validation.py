@@ -42,8 +42,9 @@ def _explain(kind: type[CheckedModel], problem: Any) -> tuple[str, str]:
     location = problem["loc"]
     if problem["type"] == "extra_forbidden":
         *parents, key = location
-        steps, group = _follow(kind, parents)
-        valid = sorted((*group.model_fields, *group.shorthands))
+        steps, kinds = _follow(kind, parents)
+        groups = [group for group in kinds if isinstance(group, type) and issubclass(group, CheckedModel)]
+        valid = sorted({name for group in groups for name in (*group.model_fields, *group.shorthands)})
         near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(valid)}"
         return ".".join(map(str, [*steps, key])), f"unknown key {key!r}; {hint}"
@@ -55,28 +56,31 @@ def _explain(kind: type[CheckedModel], problem: Any) -> tuple[str, str]:
     return place, message if isinstance(problem["input"], dict) else f"{message} (got {problem['input']!r:.200})"
 
 
-def _follow(kind: Any, location: Sequence[str | int]) -> tuple[list[str | int], Any]:
-    """The steps of a location that stand in the file, and the type at its end.
+def _follow(kind: Any, location: Sequence[str | int]) -> tuple[list[str | int], list[Any]]:
+    """The steps of a location that stand in the file, and the types that may stand at its end.
 
     The others are pydantic's own: the branch of a union, the key of a dict as against its value.
     """
-    steps, here = [], kind
+    steps, here = [], [kind]
     for part in location:
-        inner = _inside(here, part)
-        if inner is not None:
+        inner = [branch for kind in here for branch in _inside(kind, part)]
+        if inner:
             steps.append(part)
             here = inner
     return steps, here
 
 
-def _inside(annotation: Any, part: str | int) -> Any:
-    """The type of the entry `part` of a model, dict, list or tuple, or of the first in a union that has one."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        field = annotation.model_fields.get(str(part))
-        return field.annotation if field else None
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (types.UnionType, typing.Union):
-        return next((found for branch in inner if (found := _inside(branch, part)) is not None), None)
+def _inside(kind: Any, part: str | int) -> list[Any]:
+    """The types that may stand at the entry `part` of a model, dict, list or tuple."""
+    inner, origin = typing.get_args(kind), typing.get_origin(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return _branches(kind.model_fields[part].annotation) if part in kind.model_fields else []
     if origin is dict:
-        return inner[1]
-    return inner[0] if origin in (list, tuple) and isinstance(part, int) else None
+        return _branches(inner[1])
+    return _branches(inner[0]) if origin in (list, tuple) and isinstance(part, int) else []
+
+
+def _branches(annotation: Any) -> list[Any]:
+    """The members of a union, or the type alone."""
+    is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    return list(typing.get_args(annotation)) if is_union else [annotation]
