@@ -1,23 +1,25 @@
 """One pretraining step of msGFM, dense and with experts, against timm's Swin with SimMIM's head, at the same shape.
 
 Rounds are interleaved (every round runs each configuration once), so that a machine that slows down slows all alike.
-Peak memory is taken in a fresh process for each configuration.
+Peak memory is taken in a fresh process for each configuration. On a machine that others use too, `--cpu-time
+--threads 1` gives ratios that hold: it counts only the time that the process itself was running.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -80,7 +82,7 @@ class TimmSimMIM(nn.Module):
         factor = tokens.shape[1] // hidden.shape[1]
         weight = hidden.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[..., None].to(tokens.dtype)
         features = self.swin.norm(self.swin.layers(tokens * (1 - weight) + self.mask_token.to(tokens.dtype) * weight))
-        prediction = self.decoder(features.permute(0, 3, 1, 2))
+        prediction: Tensor = self.decoder(features.permute(0, 3, 1, 2))
         mask = hidden.repeat_interleave(MASK_PATCH, 1).repeat_interleave(MASK_PATCH, 2)[:, None].float()
         return ((prediction.float() - image).abs() * mask).sum() / (mask.sum() + 1e-5) / 3
 
@@ -97,13 +99,13 @@ def make_objective(model: str, args: argparse.Namespace) -> tuple[nn.Module, Cal
     torch.manual_seed(0)
     if model == "timm + SimMIM":
         reference = TimmSimMIM(encoder, args.image_size).to(args.device)
-        return reference, lambda: reference(image, hidden)
+        return reference, lambda: cast(Tensor, reference(image, hidden))
     rgb = load_sensor("rgb")
     config = MsGFMConfig(sensors=(rgb,), encoder=encoder, patch_embed=PatchEmbedConfig(kind="strided"))
     ours = MsGFM(config).to(args.device)
     pixels = image * (rgb.bands[0].valid_range[1] - rgb.bands[0].valid_range[0]) + rgb.bands[0].valid_range[0]
     targets = {"rgb": torch.zeros(args.batch_size, dtype=torch.long, device=args.device)}
-    return ours, lambda: ours({"rgb": pixels}, {"rgb": hidden}, targets).loss
+    return ours, lambda: cast(Tensor, ours({"rgb": pixels}, {"rgb": hidden}, targets).loss)
 
 
 class Runner:
@@ -111,6 +113,7 @@ class Runner:
 
     def __init__(self, model: str, args: argparse.Namespace) -> None:
         self.device = torch.device(args.device)
+        self.clock = time.process_time if args.cpu_time else time.perf_counter
         self.module, self.loss = make_objective(model, args)
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
         self.parameters = sum(p.numel() for p in self.module.parameters())
@@ -130,7 +133,7 @@ class Runner:
     def _now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter()
+        return self.clock()
 
 
 def measure_times(args: argparse.Namespace, console: Console) -> dict[Configuration, list[Step]]:
@@ -161,7 +164,9 @@ def print_peak_memory(configuration: Configuration, args: argparse.Namespace) ->
     if args.device == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**30)
     else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        # not getrusage, whose peak is inherited from the process that started this one
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        print(int(peak) / 2**20)
 
 
 def matmul_peak(device: str) -> float:
@@ -189,17 +194,17 @@ def model_flops(args: argparse.Namespace) -> float:
 
 
 def summarize(args: argparse.Namespace, steps: dict[Configuration, list[Step]]) -> list[dict[str, Any]]:
-    """One row of numbers per configuration: medians, and the median over rounds of the ratio to the reference."""
+    """One row of numbers per configuration: medians over the rounds, and ratios of the steps' medians."""
     peak, flops = (matmul_peak(args.device), model_flops(args)) if args.device == "cuda" else (None, 0.0)
+    medians = {configuration: statistics.median(step.total for step in taken) for configuration, taken in steps.items()}
     rows = []
     for configuration, taken in steps.items():
-        seconds = statistics.median(step.total for step in taken)
+        seconds = medians[configuration]
         row: dict[str, Any] = {"model": configuration.model, "precision": configuration.precision}
-        row |= {"images_per_s": args.batch_size / seconds, "step_s": seconds}
+        row |= {"images/s": args.batch_size / seconds, "step_s": seconds}
         row |= {part: statistics.median(getattr(step, part) for step in taken) for part in Step._fields}
-        for other in MODELS[:2]:
-            pairs = zip(taken, steps[Configuration(other, configuration.precision)], strict=True)
-            row[f"ratio to {other}"] = statistics.median(own.total / reference.total for own, reference in pairs)
+        row["vs_timm"] = seconds / medians[Configuration("timm + SimMIM", configuration.precision)]
+        row["vs_dense"] = seconds / medians[Configuration("dense", configuration.precision)]
         if not args.no_memory:
             row["peak_gib"] = peak_memory(configuration, args)
         if peak:
@@ -213,9 +218,10 @@ def print_table(rows: list[dict[str, Any]], args: argparse.Namespace, console: C
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     title = (
         f"{args.preset}, batch {args.batch_size}, {args.image_size} px, window {args.window}; {where}; "
-        f"torch {torch.__version__}; medians of {args.rounds} interleaved rounds, seconds and GiB"
+        f"torch {torch.__version__}; medians of {args.rounds} interleaved rounds; GiB; "
+        f"{'CPU' if args.cpu_time else 'wall-clock'} seconds"
     )
-    table = Table(*[name.replace("_", " ") for name in rows[0]], title=title)
+    table = Table(*[name.replace("_", " ") for name in rows[0]], title=title, box=box.SIMPLE)
     for row in rows:
         table.add_row(*[value if isinstance(value, str) else f"{value:.3g}" for value in row.values()])
     console.print(table)
@@ -237,10 +243,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (all)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--precision", nargs="+", default=PRECISIONS, choices=PRECISIONS, help="(both)")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU seconds of the process, not those of the clock")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory (two steps each)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the numbers to this file")
     parser.add_argument("--memory-of", nargs=2, metavar=("MODEL", "PRECISION"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.cpu_time and args.device != "cpu":
+        parser.error("--cpu-time measures nothing on a GPU")
     if args.image_size % MASK_PATCH:
         parser.error(f"--image-size {args.image_size} is not a multiple of {MASK_PATCH}")
     return args
@@ -253,11 +262,14 @@ def main() -> None:
     if args.memory_of:
         print_peak_memory(Configuration(*args.memory_of), args)
         return
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     rows = summarize(args, measure_times(args, console))
     print_table(rows, args, console)
     if args.json:
-        settings = {name: getattr(args, name) for name in SHAPE_OPTIONS} | {"rounds": args.rounds}
+        settings = {name: getattr(args, name) for name in SHAPE_OPTIONS} | {
+            "rounds": args.rounds,
+            "cpu_time": args.cpu_time,
+        }
         args.json.write_text(json.dumps({"torch": torch.__version__, "settings": settings, "rows": rows}, indent=2))
 
 
