@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Set before anything imports torch, which reads them once. Subprocesses inherit them.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -41,6 +48,38 @@ def real_data() -> Path:
     """The folder of real images; its README.md describes them."""
     assert _REAL_DATA is not None, "tests that take this fixture are skipped where there are no real images"
     return _REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def load_golden() -> Callable[[str], dict[str, Tensor]]:
+    """Reads a file of numbers of a public implementation, by name; skips the test where there is none."""
+    folder = Path(os.environ.get("MSGFM_GOLDEN", _BESIDE.with_name("golden")))
+
+    def load(name: str) -> dict[str, Tensor]:
+        from safetensors.torch import load_file
+
+        path = folder / f"{name}.safetensors"
+        if not path.is_file():
+            pytest.skip(f"no golden file {path}; set MSGFM_GOLDEN=FOLDER")
+        return load_file(path)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def disk_full_after() -> Callable[[int], AbstractContextManager[None]]:
+    """A block in which no file can grow beyond so many bytes: writing fails with an error of the system."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

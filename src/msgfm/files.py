@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgfm.errors import InputError
@@ -30,4 +30,5 @@ def write_atomically(path: Path) -> Iterator[Path]:
             f"(what was there before is untouched)"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may be impossible for the reason already told
+            temporary.unlink()

@@ -1,0 +1,119 @@
+"""Atomic writing: a reader sees the whole new file or the old one, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from msgfm.errors import InputError
+from msgfm.files import write_atomically
+
+OLD, NEW = b"old" * 10, b"new" * 10_000
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "out.bin"
+    path.write_bytes(OLD)
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(NEW)
+        assert path.read_bytes() == OLD
+        assert temporary.parent == path.parent, "a rename across file systems would not be atomic"
+    assert path.read_bytes() == NEW
+    assert files_below(tmp_path) == ["out.bin"]
+
+
+def test_missing_folders_are_made(tmp_path):
+    with write_atomically(tmp_path / "a" / "b" / "out.bin") as temporary:
+        temporary.write_bytes(NEW)
+    assert files_below(tmp_path) == ["a", "a/b", "a/b/out.bin"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
+def test_an_error_in_the_block_passes_and_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "out.bin"
+    path.write_bytes(OLD)
+    with pytest.raises(error, match="mine"), write_atomically(path) as temporary:
+        temporary.write_bytes(NEW)
+        raise error("mine")
+    assert path.read_bytes() == OLD
+    assert files_below(tmp_path) == ["out.bin"]
+
+
+@pytest.mark.parametrize("room", [0, 1, 4096, len(NEW) - 1])
+def test_a_full_disk_leaves_the_old_file(tmp_path, disk_full_after, room):
+    path = tmp_path / "out.bin"
+    path.write_bytes(OLD)
+    with (
+        pytest.raises(InputError, match=r"cannot write .*out\.bin: File too large; free some space"),
+        disk_full_after(room),
+        write_atomically(path) as temporary,
+    ):
+        temporary.write_bytes(NEW)
+    assert path.read_bytes() == OLD
+    assert files_below(tmp_path) == ["out.bin"]
+
+
+def test_a_disk_with_room_is_written(tmp_path, disk_full_after):
+    with disk_full_after(len(NEW)), write_atomically(tmp_path / "out.bin") as temporary:
+        temporary.write_bytes(NEW)
+    assert (tmp_path / "out.bin").read_bytes() == NEW
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """On a file system of 64 KiB, where this process may mount one."""
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        path = tmp_path / "out.bin"
+        path.write_bytes(OLD)
+        with pytest.raises(InputError, match="No space left on device"), write_atomically(path) as temporary:
+            temporary.write_bytes(NEW * 10)
+        assert path.read_bytes() == OLD
+        assert files_below(tmp_path) == ["out.bin"]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_name_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(OLD)
+    (tmp_path / "folder").mkdir()
+    for path, reason in (
+        (tmp_path / "file" / "out.bin", "File exists|Not a directory"),  # a file where the folder should be
+        (tmp_path / "file" / "deeper" / "out.bin", "Not a directory"),
+        (tmp_path / "folder", "Is a directory"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
+        with pytest.raises(InputError, match=reason), write_atomically(path) as temporary:
+            temporary.write_bytes(NEW)
+    assert files_below(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with (
+        pytest.raises(InputError, match="Permission denied"),
+        write_atomically(tmp_path / "out.bin") as temporary,
+    ):
+        temporary.write_bytes(NEW)
+    tmp_path.chmod(0o700)
+    assert files_below(tmp_path) == []
+
+
+def test_the_mode_is_that_of_other_new_files(tmp_path):
+    """Others of a group can read the results, as `open` would have it."""
+    (tmp_path / "plain").write_bytes(b"")
+    with write_atomically(tmp_path / "out.bin") as temporary:
+        temporary.write_bytes(NEW)
+    assert (tmp_path / "out.bin").stat().st_mode == (tmp_path / "plain").stat().st_mode
