@@ -13,8 +13,10 @@ from msgfm.models.patch_embed import PatchEmbedConfig
 from msgfm.models.swin import EncoderConfig, SwinEncoder, drop_path
 from msgfm.models.window import (
     WindowAttention,
+    fused_attention,
     merge_windows,
     partition_windows,
+    plain_attention,
     relative_position_index,
     shifted_window_mask,
 )
@@ -123,6 +125,28 @@ def test_bfloat16_is_close_to_float32():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = encoder(tokens).features[-1]
     assert (features - expected).abs().mean() < 0.02 * expected.abs().mean()
+
+
+@pytest.mark.parametrize("windows", [1, 4])
+def test_fused_and_plain_attention_agree(windows):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, 2, 9, 8, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(windows, 2, 9, 9, dtype=torch.float64, requires_grad=True)
+    results = []
+    for attention in (fused_attention, plain_attention):
+        attended = attention(q, k, v, bias)
+        results.append((attended, *torch.autograd.grad(attended.square().sum(), (q, k, v, bias))))
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.gpu
+def test_encoder_on_the_gpu():
+    torch.manual_seed(0)
+    encoder = SwinEncoder(EncoderConfig.model_validate("tiny")).eval()
+    tokens = torch.randn(2, 24, 16, 32)
+    expected = encoder(tokens).features
+    for a, b in zip(encoder.cuda()(tokens.cuda()).features, expected, strict=True):
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-3, atol=1e-3)
 
 
 def test_windows_round_trip():

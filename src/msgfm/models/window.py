@@ -69,11 +69,21 @@ def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         v: values, likewise.
         bias: (1 or windows, heads, n, n).
     """
-    if q.device.type != "cpu":
-        mask = bias.to(q.dtype).expand(q.shape[0], q.shape[1], -1, -1, -1).flatten(0, 1)
-        attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=mask)
-        return attended.view(q.shape)
-    # torch has no fused kernel for a bias with a gradient on the CPU, and what it does instead is in float32
+    return (plain_attention if q.device.type == "cpu" else fused_attention)(q, k, v, bias)
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """`biased_attention` with torch's fused kernels."""
+    mask = bias.to(q.dtype).expand(q.shape[0], q.shape[1], -1, -1, -1).flatten(0, 1)
+    attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=mask)
+    return attended.view(q.shape)
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """`biased_attention` step by step: on the CPU torch has no fused kernel for a bias that needs a gradient.
+
+    What it does instead takes a seventh (192 px, third stage) to two fifths (first stage) longer in bfloat16.
+    """
     logits = torch.add(bias, q @ k.transpose(-1, -2), alpha=1 / math.sqrt(q.shape[-1]))
     return logits.softmax(dim=-1) @ v
 
