@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def save_checkpoint(run: Path, step: int, content: dict[str, Any], keep: int) -> Path:
-    """Writes a checkpoint, then deletes all but the last `keep`.
+    """Writes a checkpoint, then deletes all but the last `keep`, and what a run killed while writing left behind.
 
     Raises:
         InputError: the disk is full; the earlier checkpoints stand.
@@ -38,7 +39,7 @@ def save_checkpoint(run: Path, step: int, content: dict[str, Any], keep: int) ->
             torch.save({"format_version": FORMAT_VERSION, "step": step} | content, temporary)
         except RuntimeError as error:  # how torch reports a failed write
             raise OSError(f"{error} (is the disk full?)") from error
-    for old in list_checkpoints(run)[:-keep]:
+    for old in [*list_checkpoints(run)[:-keep], *path.parent.glob(".step_*.tmp")]:
         old.unlink()
     return path
 
@@ -50,13 +51,20 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: unreadable, or of another format version.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch compares no checksums
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        version = content["format_version"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:  # torch's message says how to load it all the same
+        raise InputError(f"{path} is no checkpoint of msgfm: it holds more than tensors and plain values") from error
+    except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read checkpoint {path}: {error}; delete it to resume from the one before") from error
-    if version != FORMAT_VERSION:
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise InputError(f"{path} is no checkpoint of msgfm; delete it to resume from the one before")
+    if content["format_version"] != FORMAT_VERSION:
+        version = content["format_version"]
         raise InputError(f"checkpoint {path} has format version {version}, this msgfm reads {FORMAT_VERSION}")
-    return dict(content)
+    return content
 
 
 def require_same(saved: dict[str, Any], present: dict[str, Any], path: Path) -> None:
@@ -78,5 +86,8 @@ def _differences(saved: Any, present: Any, place: str) -> Iterator[str]:
     if isinstance(saved, dict) and isinstance(present, dict):
         for key in sorted(saved.keys() | present.keys()):
             yield from _differences(saved.get(key), present.get(key), f"{place}.{key}" if place else str(key))
+    elif isinstance(saved, list) and isinstance(present, list) and len(saved) == len(present):
+        for position, (one, other) in enumerate(zip(saved, present, strict=True)):
+            yield from _differences(one, other, f"{place}.{position}")
     elif saved != present:
         yield f"{place} was {saved!r:.60} and is {present!r:.60}"

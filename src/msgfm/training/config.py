@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,11 +23,11 @@ class SourceConfig(Config):
         sensors: names of the sensors to use; null is all of the manifest.
     """
 
-    manifest: tuple[Path, ...]
+    manifest: tuple[Path, ...] = Field(min_length=1)
     lr: float = Field(gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     split: str = "train"
-    sensors: tuple[str, ...] | None = None
+    sensors: tuple[str, ...] | None = Field(default=None, min_length=1)
 
     @field_validator("manifest", mode="before")
     @classmethod
@@ -51,6 +51,9 @@ class MixtureConfig(Config):
     cross_sensor_share: float = Field(default=0.5, ge=0, le=1)
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimConfig(Config):
     """AdamW and its schedule. Defaults are Table 10's; epochs count rounds over the mixture.
 
@@ -65,7 +68,7 @@ class OptimConfig(Config):
         clip_grad_norm: largest norm of the gradient; null does not clip. SimMIM's 5.
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warmup_epochs: float = Field(default=10, ge=0)
@@ -135,7 +138,7 @@ class PretrainConfig(Config):
     sources: dict[str, SourceConfig] = Field(min_length=1)
     epochs: int = Field(ge=1)
     image_size: int = Field(default=192, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     init_from: Path | None = None
     skip_bad: int = Field(default=0, ge=0)
     model: ModelSettings = ModelSettings()
@@ -154,5 +157,7 @@ class PretrainConfig(Config):
             )
         without = [name for name, source in self.sources.items() if source.batch_size is None]
         if without and self.mixture.batch_size is None:
-            raise ValueError(f"sources {', '.join(without)} have no batch_size; give one, or mixture.batch_size for all")
+            raise ValueError(
+                f"sources {', '.join(without)} have no batch_size; give one, or mixture.batch_size for all"
+            )
         return self

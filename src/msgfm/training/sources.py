@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from msgfm.data.mixture import Source
@@ -36,37 +36,43 @@ def load_sources(config: PretrainConfig) -> list[Source]:
 def load_manifests(name: str, source: SourceConfig, split: str | None = None) -> tuple[Manifest, ...]:
     """A source's manifests with its sensors and one split alone (its own unless `split` names another).
 
-    Manifests without samples of that split are passed over.
+    Manifests without samples of that split and those sensors are passed over.
 
     Raises:
-        InputError: none of them has any.
+        InputError: none of them has any, none has a card of a chosen sensor, or files are gone.
     """
     wanted = split or source.split
-    manifests = []
-    for path in source.manifest:
-        manifest = read_manifest(path)
-        if wanted != "all" and wanted not in manifest.splits:
-            continue
-        manifest = _only_sensors(name, manifest.only(wanted), source.sensors)
-        _require_files(name, manifest)
-        manifests.append(manifest)
-    if not manifests and split is None:
-        raise InputError(f"source {name}: {', '.join(map(str, source.manifest))} has no samples of split {wanted!r}")
-    return tuple(manifests)
-
-
-def _only_sensors(name: str, manifest: Manifest, sensors: Sequence[str] | None) -> Manifest:
-    """The manifest with images of the chosen sensors; samples that have none are left out."""
-    chosen = tuple(manifest.sensors) if sensors is None else tuple(sensors)
-    if unknown := [sensor for sensor in chosen if sensor not in manifest.sensors]:
+    manifests = [read_manifest(path) for path in source.manifest]
+    carded = {sensor for manifest in manifests for sensor in manifest.sensors}
+    if unknown := [sensor for sensor in source.sensors or () if sensor not in carded]:
         raise InputError(
-            f"source {name}: sensor {unknown[0]!r} has no card in its manifest, which has {', '.join(manifest.sensors)}"
+            f"source {name}: sensor {unknown[0]!r} has no card in its manifest, which has {', '.join(sorted(carded))}"
         )
+    chosen = [
+        _only_sensors(manifest.only(wanted), source.sensors)
+        for manifest in manifests
+        if wanted == "all" or wanted in manifest.splits
+    ]
+    chosen = [manifest for manifest in chosen if manifest.samples]
+    if not chosen and split is None:
+        with_sensors = f" with {' or '.join(source.sensors)}" if source.sensors else ""
+        splits = sorted({split for manifest in manifests for split in manifest.splits})
+        raise InputError(
+            f"source {name}: {', '.join(map(str, source.manifest))} has no samples of split {wanted!r}"
+            f"{with_sensors}; its splits are {', '.join(splits) or 'none, it is empty'}"
+        )
+    for manifest in chosen:
+        _require_files(name, manifest)
+    return tuple(chosen)
+
+
+def _only_sensors(manifest: Manifest, sensors: Sequence[str] | None) -> Manifest:
+    """The manifest with images of the chosen sensors; samples that have none are left out."""
+    cards = {name: card for name, card in manifest.sensors.items() if sensors is None or name in sensors}
     samples = [
-        replace(sample, images=tuple(image for image in sample.images if image.sensor in chosen))
+        replace(sample, images=tuple(image for image in sample.images if image.sensor in cards))
         for sample in manifest.samples
     ]
-    cards = {sensor: manifest.sensors[sensor] for sensor in chosen}
     return replace(manifest, sensors=cards, samples=tuple(sample for sample in samples if sample.images))
 
 
@@ -86,12 +92,16 @@ def _require_files(name: str, manifest: Manifest) -> None:
         )
 
 
-def share_batch_size(config: PretrainConfig, lengths: dict[str, int]) -> dict[str, int]:
-    """Batch sizes in proportion to the sources' lengths, at least one each (paper, App. B.1)."""
+def share_batch_size(config: PretrainConfig, lengths: Mapping[str, int]) -> dict[str, int]:
+    """Shares `mixture.batch_size` among the sources that give none, in proportion to their lengths (App. B.1).
+
+    At least one each, so that all of them end together as nearly as whole numbers allow.
+    """
+    sharing = {name: length for name, length in lengths.items() if config.sources[name].batch_size is None}
     if config.mixture.batch_size is None:
         return {}
-    total = sum(lengths.values())
-    return {name: max(round(config.mixture.batch_size * length / total), 1) for name, length in lengths.items()}
+    total = sum(sharing.values())
+    return {name: max(round(config.mixture.batch_size * length / total), 1) for name, length in sharing.items()}
 
 
 def agree_on_sensors(sources: Sequence[Source]) -> tuple[Sensor, ...]:
