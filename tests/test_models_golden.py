@@ -75,7 +75,7 @@ def test_simmim_golden():
         theirs = expected.get(simmim_name(name))  # the golden file has none for the decoder
         if theirs is not None:
             torch.testing.assert_close(
-                parameter.grad, theirs.view(parameter.shape), rtol=1e-3, atol=1e-8 + 1e-4 * theirs.abs().max().item()
+                parameter.grad, theirs.view(parameter.shape), rtol=1e-3, atol=1e-13 + 1e-4 * theirs.abs().max().item()
             )
     assert {simmim_name(name) for name, _ in model.named_parameters()} >= set(expected)
 
