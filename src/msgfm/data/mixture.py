@@ -104,10 +104,8 @@ class MixtureOrder:
         """Samples of the `visit`-th batch of a source, counted over the whole run, for one rank."""
         size, length = self.batch_sizes[source], self.lengths[source]
         start = (visit * self.world_size + rank) * size
-        return [
-            SampleKey(source, place // length, int(_shuffled(length, self.seed, source, place // length)[place % length]))
-            for place in range(start, start + size)
-        ]
+        stream = (divmod(place, length) for place in range(start, start + size))
+        return [SampleKey(source, epoch, int(_shuffled(length, self.seed, source, epoch)[i])) for epoch, i in stream]
 
 
 @lru_cache(maxsize=64)

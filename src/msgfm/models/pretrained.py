@@ -23,6 +23,7 @@ from msgfm.config import config_from_dict, config_to_dict
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.models.msgfm import MsGFM, MsGFMConfig
+from msgfm.models.swin import EncoderConfig
 
 FORMAT_VERSION = 1
 WEIGHTS = "model.safetensors"
@@ -78,8 +79,9 @@ def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> Ms
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read {path / WEIGHTS}: {error}; copy or download it again") from error
     if window_size is not None:
+        encoder = config_to_dict(config.encoder) | {"window_size": window_size}
+        config = config.model_copy(update={"encoder": config_from_dict(EncoderConfig, encoder, "from_pretrained")})
         state = {name: resize_window_bias(name, tensor, window_size) for name, tensor in state.items()}
-        config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"window_size": window_size})})
     model = MsGFM(config)
     load_strictly(model, state, str(path / WEIGHTS))
     return model.eval()
@@ -138,7 +140,7 @@ def resize_window_bias(name: str, table: Tensor, window_size: int) -> Tensor:
     if not name.endswith("relative_position_bias_table"):
         return table
     old, new = round(len(table) ** 0.5), 2 * window_size - 1
-    if old == new:
+    if old == new or old**2 != len(table):  # a table of oblong windows has no place here
         return table
     grid = table.T.view(1, -1, old, old)
     resized = F.interpolate(grid.float(), size=(new, new), mode="bicubic", align_corners=False)
@@ -187,13 +189,14 @@ def import_simmim(
             state_dict = state_dict[wrapper]
     model = MsGFM(config)
     own = model.state_dict()
+    embeds_alike = config.patch_embed.kind == "strided"  # parts of one kind would fit the other, but mean nothing there
     merging_at_end = any(re.search(r"layers\.0\.downsample\.", name) for name in state_dict)
     loaded, interpolated, unused = {}, [], []
     for name, tensor in state_dict.items():
         if _DERIVED.search(name):
             continue
         target = _our_name(name, sensor, merging_at_end)
-        if target not in own:
+        if target not in own or (target.startswith("patch_embed.") and not embeds_alike):
             unused.append(name)
             continue
         fitted = resize_window_bias(target, tensor, config.encoder.window_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest, read_manifest
@@ -78,7 +79,7 @@ def _only_sensors(manifest: Manifest, sensors: Sequence[str] | None) -> Manifest
 
 def _require_files(name: str, manifest: Manifest) -> None:
     """A manifest whose data were moved or deleted is refused before training starts; one look per folder."""
-    folders = {}
+    folders: dict[Path, Path] = {}
     for sample in manifest.samples:
         for image in sample.images:
             for file in image.files:
