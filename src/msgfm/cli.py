@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from msgfm.errors import InputError
+from msgfm.training.progress import make_console
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,8 +25,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="From folders of images to manifests, statistics and test data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-errors = Console(stderr=True)
-out = Console()
+errors = make_console(stderr=True)
+out = make_console()
 
 
 def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -37,7 +37,7 @@ def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except InputError as error:
-            errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
             raise typer.Exit(2) from error
 
     return wrapped
@@ -48,12 +48,14 @@ def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="A recipe's path, or the name of one that comes with msgfm.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the run's folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in the run's folder.")
+    ] = False,
     skip_bad: Annotated[int | None, typer.Option(help="Unreadable samples to replace before giving up.")] = None,
 ) -> None:
     """Pretrain a model from a recipe.
 
-    Examples:
+    For example:
 
         msgfm pretrain small out=runs/first sources.rgb.manifest=rgb.parquet
 
@@ -88,7 +90,9 @@ def find_recipe(name: str) -> Path:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"no recipe {name!r}: {hint}built in are {', '.join(names)}; your own is a path ending in .yaml")
+        raise InputError(
+            f"no recipe {name!r}: {hint}built in are {', '.join(names)}; your own is a path ending in .yaml"
+        )
     return folder / f"{name}.yaml"
 
 
@@ -148,7 +152,7 @@ def info(
 ) -> None:
     """Show what a pretrained model is: sensors, encoder, parameters, and how it was trained.
 
-    Example:
+    For example:
 
         msgfm info runs/first
     """
@@ -173,7 +177,7 @@ def reconstruct(
 ) -> None:
     """Draw Figure 3: masked input, prediction and truth, within a sensor and across; by option, score it.
 
-    Examples:
+    For example:
 
         msgfm reconstruct runs/first --manifest pairs.parquet --out picture.png
 
@@ -182,7 +186,14 @@ def reconstruct(
     from msgfm.training.inspect import reconstruct_samples
 
     table = reconstruct_samples(
-        folder, manifest, picture, split=split, names=sample or [], count=count, image_size=image_size, seed=seed,
+        folder,
+        manifest,
+        picture,
+        split=split,
+        names=sample or [],
+        count=count,
+        image_size=image_size,
+        seed=seed,
         scores=scores,
     )
     if table is not None:
@@ -211,7 +222,7 @@ def data_index(
 ) -> None:
     """List a data set's samples in a manifest, looking into every file's header.
 
-    Examples:
+    For example:
 
         msgfm data index image-folder UCMerced_LandUse --out ucmerced.parquet
 
@@ -225,15 +236,13 @@ def data_index(
     options = LayoutOptions(
         sensors=tuple(sensor or ()), scenes=scenes, cloudy=cloudy, product=product, tile_size=tile_size
     )
-    result = index_layout(
-        layout, root, options, val_fraction=val_fraction, seed=seed, split=split, skip_bad=skip_bad
-    )
+    result = index_layout(layout, root, options, val_fraction=val_fraction, seed=seed, split=split, skip_bad=skip_bad)
     write_manifest(result.manifest, manifest)
     for message in result.left_out:
-        errors.print(f"left out: {escape(message)}", highlight=False, soft_wrap=True)
+        errors.print(f"left out: {escape(message)}", highlight=False)
     counts = ", ".join(f"{number} {name}" for name, number in result.combinations.items())
     splits = ", ".join(f"{number} {name}" for name, number in result.splits.items())
-    out.print(f"wrote {manifest}: {counts}; {splits}", highlight=False, soft_wrap=True)
+    out.print(f"wrote {manifest}: {counts}; {splits}", highlight=False)
 
 
 @data_app.command("stats")
@@ -244,7 +253,7 @@ def data_stats(
 ) -> None:
     """Show each band's mean, standard deviation and range, and print the lines for its sensor card.
 
-    Example:
+    For example:
 
         msgfm data stats mine.parquet
     """
@@ -276,7 +285,7 @@ def data_synth(
 ) -> None:
     """Make plausible images of Sentinel-1, Sentinel-2, RGB and DSM to try things on.
 
-    Example:
+    For example:
 
         msgfm data synth world --scenes 200 --seed 1
     """

@@ -43,7 +43,9 @@ def describe_model(folder: Path) -> Iterator[RenderableType]:
     run = folder / "run.json"
     if run.is_file():
         trained = json.loads(run.read_text())
-        facts.add_row("trained", f"{trained['steps']} steps, finished {trained['finished']}, commit {trained['commit']}")
+        facts.add_row(
+            "trained", f"{trained['steps']} steps, finished {trained['finished']}, commit {trained['commit']}"
+        )
         for name, data in trained["data"].items():
             facts.add_row(f"data: {name}", f"{data['samples']} samples, {data['by_sensors']}")
     yield facts

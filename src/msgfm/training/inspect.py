@@ -56,9 +56,7 @@ def choose(manifest: Manifest, model: MsGFM, names: Sequence[str], count: int) -
     """The samples named, or `count` of them spread evenly over those that the model knows sensors of."""
     known = [sample for sample in manifest.samples if any(name in model.sensors for name in sample.sensors)]
     if not known:
-        raise InputError(
-            f"the manifest has {', '.join(manifest.sensors)}; the model knows {', '.join(model.sensors)}"
-        )
+        raise InputError(f"the manifest has {', '.join(manifest.sensors)}; the model knows {', '.join(model.sensors)}")
     by_name = {sample.sample: sample for sample in known}
     if missing := [name for name in names if name not in by_name]:
         raise InputError(f"no sample {missing[0]!r} in the manifest; its samples are named like {known[0].sample!r}")

@@ -34,6 +34,7 @@ class CsvLog:
             raise InputError(f"cannot write {self.path}: {error.strerror}; free some space and --resume") from error
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
 
@@ -82,6 +83,7 @@ class StepLogger:
             self._wandb.log({"reconstruction": wandb.Image(str(path))}, step=step)
 
     def close(self) -> None:
+        """Ends all of them."""
         self._csv.close()
         if self._tensorboard:
             self._tensorboard.close()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +36,9 @@ _PICTURED_PER_SOURCE = 2
 
 
 def prepare_run_folder(config: PretrainConfig) -> None:
-    """Makes the folder and writes the recipe as it was resolved."""
+    """Makes the folder, writes the recipe as it was resolved, and removes what a kill left of a checkpoint."""
+    for unfinished in (config.out / "checkpoints").glob(".*.tmp"):
+        unfinished.unlink()
     with write_atomically(config.out / "recipe.yaml") as temporary:
         save_yaml(config, temporary)
 
@@ -96,8 +99,8 @@ def write_outcome(
 
 def scores_table(scores: Sequence[Score]) -> Table:
     """The scores as a table for the terminal."""
-    table = Table(title="masked L1 on held-out images, normalised units", title_justify="left")
-    for heading in ("data", "direction", "images", "masked L1", "baseline", "baseline L1", "ratio"):
+    table = Table(title="masked L1 on held-out images, normalised units", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("data", "direction", "images", "L1", "baseline", "its L1", "ratio"):
         table.add_column(heading, justify="left" if heading in ("data", "direction", "baseline") else "right")
     for score in scores:
         numbers = (f"{score.masked_l1:.4f}", score.baseline, f"{score.baseline_l1:.4f}", f"{score.ratio:.3f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -11,6 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 _SMOOTHING = 0.95
+_PIPE_WIDTH = 200
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console whose lines are never broken; in a file or a pipe, tables take the width that they need."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, soft_wrap=True, width=None if terminal else _PIPE_WIDTH)
 
 
 class TrainingProgress:
@@ -62,7 +70,6 @@ class TrainingProgress:
             self.console.print(
                 f"step {step}/{self._total}  {self.images_per_s:.1f} images/s  {shown}  {load}",
                 highlight=False,
-                soft_wrap=True,
             )
 
     def _table(self) -> Table:

@@ -51,9 +51,7 @@ def load_example(model: MsGFM, manifest: Manifest, sample: Sample, image_size: i
     return Example(
         sample=sample.sample,
         images={name: torch.from_numpy(image)[None] for name, image in images.items()},
-        hidden={
-            name: random_patch_mask(squares, squares, model.config.mask_ratio, generator)[None] for name in images
-        },
+        hidden={name: random_patch_mask(squares, squares, model.config.mask_ratio, generator)[None] for name in images},
     )
 
 

@@ -42,6 +42,7 @@ class StopRequest:
 
     @property
     def name(self) -> str:
+        """Of the signal, as `SIGTERM`."""
         return signal.Signals(self.signal).name
 
     def agreed(self, fabric: Fabric) -> bool:
