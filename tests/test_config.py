@@ -274,7 +274,8 @@ def test_one_setting_on_top_of_a_preset(tmp_path):
     assert experts == plain.model_copy(update={"moe": plain.moe.model_copy(update={"num_experts": 16})})
 
 
-texts = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+# but for Unicode's line breaks, which PyYAML folds as it does \n, texts are exact
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), max_size=12) | st.sampled_from(
     ["1e-4", "25e6", "012", "yes", "null", "~", "2026-05-01", "1:30", "=", "<<", "a: b", "# x", "- x", " x ", ""]
 )
 floats = st.floats(min_value=1e-300, max_value=1e300)
