@@ -106,13 +106,14 @@ def test_the_joint_batches_do_not_depend_on_how_they_are_divided(sources, world_
 @given(sizes, st.integers(1, 3), st.integers(1, 3))
 def test_every_round_visits_every_source_once_on_every_rank(sources, world_size, accumulate):
     order = make_order(sources, 1, world_size, accumulate)
-    per_round = len(sources) * accumulate
-    expected = [source for source in range(len(sources)) for _ in range(accumulate)]
+    rounds, per_round = 4, len(sources) * accumulate
     for rank in range(world_size):
-        batches = list(MixtureSampler(order, rank=rank, start=0, end=4 * per_round))
-        assert [[key.source for key in batch] for batch in batches] == [
-            [source] * sources[source][1] for source in expected * 4
-        ]
+        batches = list(MixtureSampler(order, rank=rank, start=0, end=rounds * per_round))
+        whose = [{key.source for key in batch} for batch in batches]
+        assert whose == [{source} for source in range(len(sources)) for _ in range(accumulate)] * rounds
+        for source in range(len(sources)):  # and goes on with it where the round before left off
+            own = [batch for batch in batches if batch[0].source == source]
+            assert own == [order.batch(source, visit, rank) for visit in range(rounds * accumulate)]
 
 
 @settings(max_examples=60, deadline=None)
