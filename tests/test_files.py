@@ -30,6 +30,16 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
     assert files_below(tmp_path) == ["out.bin"]
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    """The name changes hands in one step; the old bytes are not written over."""
+    path = tmp_path / "out.bin"
+    path.write_bytes(OLD)
+    with path.open("rb") as reader:
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(NEW)
+        assert reader.read() == OLD
+
+
 def test_missing_folders_are_made(tmp_path):
     with write_atomically(tmp_path / "a" / "b" / "out.bin") as temporary:
         temporary.write_bytes(NEW)
