@@ -22,11 +22,11 @@ from msgfm.models.window import WindowAttention
 PRESETS: dict[str, dict[str, Any]] = {
     "base": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32], "window_size": 6, "moe": {}},
     "small": {
-        "embed_dim": 64,
-        "depths": [2, 2, 6, 2],
+        "embed_dim": 48,
+        "depths": [2, 2, 4, 2],
         "num_heads": [2, 4, 8, 16],
         "window_size": 6,
-        "moe": {"blocks": [1, 3, 5]},
+        "moe": {"blocks": [1, 3]},
     },
     "tiny": {
         "embed_dim": 32,
