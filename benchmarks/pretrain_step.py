@@ -1,5 +1,8 @@
 """One pretraining step of msGFM, dense and with experts, against timm's Swin with SimMIM's head, at the same shape.
 
+The mixture is measured at the paper's capacity, where an untrained router drops tokens and so saves work, and without
+a limit, where every token passes through an expert: a trained, balanced router lies between the two.
+
 Rounds are interleaved (every round runs each configuration once), so that a machine that slows down slows all alike.
 Peak memory is taken in a fresh process for each configuration. On a machine that others use too, `--cpu-time
 --threads 1` gives ratios that hold: it counts only the time that the process itself was running.
@@ -16,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from rich import box
@@ -26,6 +29,7 @@ from rich.table import Table
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
+from msgfm.models.moe import MoEStatistics
 from msgfm.models.msgfm import MsGFM, MsGFMConfig
 from msgfm.models.patch_embed import PatchEmbedConfig
 from msgfm.models.swin import EncoderConfig
@@ -36,7 +40,7 @@ EXAMPLES = """examples:
   python benchmarks/pretrain_step.py --preset tiny --batch-size 2 --rounds 2     a minute, to see that it runs
   python benchmarks/pretrain_step.py --device cuda --batch-size 128 --rounds 20 --json gpu.json
 """
-MODELS = ("timm + SimMIM", "dense", "MoE")
+MODELS = ("timm + SimMIM", "dense", "MoE", "MoE, no limit")
 PRECISIONS = ("float32", "bfloat16")
 MASK_PATCH = 32
 
@@ -49,16 +53,17 @@ class Configuration(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Seconds of one step and of its parts."""
+    """Seconds of the parts of one step, and the share of tokens that the mixtures dropped."""
 
     forward: float
     backward: float
     optimizer: float
+    dropped: float
 
     @property
     def total(self) -> float:
         """Seconds of the whole step."""
-        return sum(self)
+        return self.forward + self.backward + self.optimizer
 
 
 class TimmSimMIM(nn.Module):
@@ -87,7 +92,20 @@ class TimmSimMIM(nn.Module):
         return ((prediction.float() - image).abs() * mask).sum() / (mask.sum() + 1e-5) / 3
 
 
-def make_objective(model: str, args: argparse.Namespace) -> tuple[nn.Module, Callable[[], Tensor]]:
+class Objective(NamedTuple):
+    """A loss, and the share of tokens that the mixtures dropped."""
+
+    loss: Tensor
+    dropped: float
+
+
+def dropped_share(mixtures: list[MoEStatistics]) -> float:
+    """Of the tokens of all mixtures; 0 where there is none."""
+    wanted = sum(float(mixture.load.sum()) for mixture in mixtures)
+    return sum(float(mixture.dropped) for mixture in mixtures) / wanted if wanted else 0.0
+
+
+def make_objective(model: str, args: argparse.Namespace) -> tuple[nn.Module, Callable[[], Objective]]:
     """The named model, and a function that computes its loss on a batch that stays the same."""
     generator = torch.Generator().manual_seed(0)
     side = args.image_size // MASK_PATCH
@@ -95,17 +113,26 @@ def make_objective(model: str, args: argparse.Namespace) -> tuple[nn.Module, Cal
     hidden = torch.rand(args.batch_size, side, side, generator=generator) < 0.6
     image, hidden = image.to(args.device), hidden.to(args.device)
     settings: dict[str, Any] = {"preset": args.preset, "window_size": args.window}
-    encoder = EncoderConfig.model_validate(settings if model == "MoE" else settings | {"moe": None})
+    if model == "MoE, no limit":
+        settings["moe"] = {"capacity_factor": float(args.batch_size * args.image_size**2)}
+    elif model != "MoE":
+        settings["moe"] = None
+    encoder = EncoderConfig.model_validate(settings)
     torch.manual_seed(0)
     if model == "timm + SimMIM":
         reference = TimmSimMIM(encoder, args.image_size).to(args.device)
-        return reference, lambda: cast(Tensor, reference(image, hidden))
+        return reference, lambda: Objective(reference(image, hidden), 0.0)
     rgb = load_sensor("rgb")
     config = MsGFMConfig(sensors=(rgb,), encoder=encoder, patch_embed=PatchEmbedConfig(kind="strided"))
     ours = MsGFM(config).to(args.device)
     pixels = image * (rgb.bands[0].valid_range[1] - rgb.bands[0].valid_range[0]) + rgb.bands[0].valid_range[0]
     targets = {"rgb": torch.zeros(args.batch_size, dtype=torch.long, device=args.device)}
-    return ours, lambda: cast(Tensor, ours({"rgb": pixels}, {"rgb": hidden}, targets).loss)
+
+    def objective() -> Objective:
+        output = ours({"rgb": pixels}, {"rgb": hidden}, targets)
+        return Objective(output.loss, dropped_share(output.mixtures))
+
+    return ours, objective
 
 
 class Runner:
@@ -114,7 +141,7 @@ class Runner:
     def __init__(self, model: str, args: argparse.Namespace) -> None:
         self.device = torch.device(args.device)
         self.clock = time.process_time if args.cpu_time else time.perf_counter
-        self.module, self.loss = make_objective(model, args)
+        self.module, self.objective = make_objective(model, args)
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
         self.parameters = sum(p.numel() for p in self.module.parameters())
 
@@ -123,12 +150,12 @@ class Runner:
         start = self._now()
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = self.loss()
+            loss, dropped = self.objective()
         forward = self._now()
         loss.backward()
         backward = self._now()
         self.optimizer.step()
-        return Step(forward - start, backward - forward, self._now() - backward)
+        return Step(forward - start, backward - forward, self._now() - backward, dropped)
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -187,9 +214,9 @@ def model_flops(args: argparse.Namespace) -> float:
     """Floating point operations of one dense step: matrix products, forward and backward (twice the forward)."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    _, loss = make_objective("dense", args)
+    _, objective = make_objective("dense", args)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        loss()
+        objective()
     return 3 * float(counter.get_total_flops())
 
 
