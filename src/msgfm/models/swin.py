@@ -7,7 +7,7 @@ a window is one smaller window with the same relative positions.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -41,6 +41,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 class EncoderConfig(Config):
     """Shape of the encoder; a `preset` (base, small, tiny) fills in what is not given. The default is the paper's.
 
+    In a recipe `encoder: small` says the same as `encoder: {preset: small}`.
+
     Args:
         embed_dim: channels of the first stage; each further stage doubles them.
         depths: blocks per stage.
@@ -50,6 +52,8 @@ class EncoderConfig(Config):
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
         moe: the mixture of experts; null is a dense encoder.
     """
+
+    shorthands: ClassVar[tuple[str, ...]] = ("preset",)
 
     embed_dim: int = Field(default=128, ge=1)
     depths: tuple[int, ...] = (2, 2, 18, 2)
@@ -67,7 +71,7 @@ class EncoderConfig(Config):
         if not isinstance(settings, dict) or "preset" not in settings:
             return settings
         name = settings["preset"]
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"no encoder preset {name!r}; there are {', '.join(PRESETS)}")
         filled = PRESETS[name] | {key: value for key, value in settings.items() if key != "preset"}
         if isinstance(filled.get("moe"), dict):
