@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +122,16 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     command = [str(SCRIPT), *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=os.environ | environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def wait_for_step(out: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Returns as soon as the run's log has that many steps."""
+    for _ in range(12_000):
+        if (out / "log.csv").is_file() and (out / "log.csv").read_text().count("\n") > step:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError(f"{out} did not come to step {step}")
 
 
 @dataclass(frozen=True)

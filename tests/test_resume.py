@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from small_runs import Log, files_in, invoke, read_log, refused, run, start, write_data, write_recipe
+from small_runs import Log, files_in, invoke, read_log, refused, run, start, wait_for_step, write_data, write_recipe
 
 EPOCHS = 4
 STEPS = 4 * EPOCHS * 3  # `both`: 10 samples for training by 3, so 4 rounds of 3 sources
@@ -30,15 +30,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     recipe = write_recipe(folder / "recipe.yaml", write_data(folder / "data"), epochs=EPOCHS, log=log)
     run("pretrain", recipe, f"out={folder / 'whole'}")
     return Whole(recipe, read_log(folder / "whole"), (folder / "whole" / "model.safetensors").read_bytes())
-
-
-def wait_for_step(out: Path, step: int) -> None:
-    """Returns as soon as the log has that many steps."""
-    for _ in range(6000):
-        if (out / "log.csv").is_file() and (out / "log.csv").read_text().count("\n") > step:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{out} did not come to step {step}")
 
 
 def assert_same_run(out: Path, whole: Whole) -> None:
@@ -63,7 +54,7 @@ def test_killed_at_a_random_step_and_resumed_is_the_same(whole: Whole, tmp_path:
     arguments = ("pretrain", whole.recipe, f"out={tmp_path}", f"hardware.num_workers={workers}")
     process = start(*arguments)
     try:
-        wait_for_step(tmp_path, step)
+        wait_for_step(tmp_path, step, process)
     finally:
         process.kill()
         process.communicate()
@@ -85,7 +76,7 @@ def test_killed_at_a_random_step_and_resumed_is_the_same(whole: Whole, tmp_path:
 def test_a_signal_saves_and_ends_with_a_message(whole: Whole, tmp_path: Path, number: signal.Signals) -> None:
     arguments = ("pretrain", whole.recipe, f"out={tmp_path}", "hardware.num_workers=1")
     process = start(*arguments)
-    wait_for_step(tmp_path, 7)
+    wait_for_step(tmp_path, 7, process)
     process.send_signal(number)
     _, stderr = process.communicate()
     reached = len(read_log(tmp_path).rows)

@@ -135,11 +135,11 @@ def make_demo_data(folder: Path, scenes: int) -> dict[str, Path]:
         "rgb": ("image-folder", ()),
     }
     manifests = {name: folder / f"{name}.parquet" for name in layouts}
-    if not all(path.exists() for path in manifests.values()):
-        if not folder.exists():  # it appears whole
-            out.print(f"making {scenes} scenes of Sentinel-1, Sentinel-2, RGB and DSM in {folder}")
-            write_world(folder, scenes=scenes, seed=0)
-        for name, (layout, sensors) in layouts.items():
+    if not folder.exists():
+        out.print(f"making {scenes} scenes of Sentinel-1, Sentinel-2, RGB and DSM in {folder}")
+        write_world(folder, scenes=scenes, seed=0)
+    for name, (layout, sensors) in layouts.items():
+        if not manifests[name].exists():
             options = LayoutOptions(sensors=sensors)
             write_manifest(index_layout(layout, folder / name, options, val_fraction=0.1).manifest, manifests[name])
     return manifests

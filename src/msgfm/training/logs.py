@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,13 @@ class StepLogger:
             self._wandb.finish()
 
 
+def require_loggers(config: LogConfig) -> None:
+    """Raises `InputError` when the recipe asks for a place that is not installed."""
+    if config.wandb_project and importlib.util.find_spec("wandb") is None:
+        raise InputError("log.wandb_project needs Weights & Biases: pip install 'msgfm[wandb]'")
+
+
 def _start_wandb(run: Path, project: str, recipe: Any) -> Any:
-    try:
-        import wandb
-    except ImportError as error:
-        raise InputError("log.wandb_project needs Weights & Biases: pip install 'msgfm[wandb]'") from error
+    import wandb
+
     return wandb.init(project=project, dir=str(run), name=run.name, id=run.name, resume="allow", config=recipe)

@@ -118,8 +118,8 @@ def run_facts(
         "minutes_since_start_or_resume": round((time.time() - started) / 60, 2),
         "steps": steps,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "versions": {name: version(name) for name in ("torch", "lightning", "numpy", "rasterio", "pydantic")}
-        | {"msgfm": msgfm.__version__, "python": platform.python_version()},
+        "versions": {name: version(name) for name in ("lightning", "numpy", "rasterio", "pydantic")}
+        | {"msgfm": msgfm.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
         "commit": source_commit(),
         "machine": {
             "processor": platform.processor() or platform.machine(),

@@ -21,15 +21,22 @@ from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import WEIGHTS, import_simmim, load_strictly, save_pretrained
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same, save_checkpoint
 from msgfm.training.config import PretrainConfig
-from msgfm.training.logs import StepLogger
+from msgfm.training.logs import StepLogger, require_loggers
 from msgfm.training.optim import make_optimizer
 from msgfm.training.outcome import draw_picture, prepare_run_folder, write_outcome
 from msgfm.training.plan import Plan, make_plan
 from msgfm.training.progress import TrainingProgress, make_console
-from msgfm.training.ranks import on_first_rank
+from msgfm.training.ranks import end_ranks, on_first_rank
 from msgfm.training.signals import StopRequest, ignore_in_worker
 from msgfm.training.sources import load_sources
 from msgfm.training.step import STEP_COLUMNS, State, train_step
+
+
+class Found(NamedTuple):
+    """A checkpoint to go on from."""
+
+    path: Path
+    content: dict[str, Any]
 
 
 def pretrain(config: PretrainConfig, *, resume: bool = False, console: Console | None = None) -> int:
@@ -47,6 +54,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, console: Console |
         InputError: anything wrong with recipe, data, checkpoint or disk.
     """
     console = console or make_console(stderr=True)
+    require_loggers(config.log)
     sources = load_sources(config)
     fabric = make_fabric(config)
     if fabric.global_rank:
@@ -59,9 +67,17 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, console: Console |
         load_strictly(model, checkpoint.content["model"], str(checkpoint.path))
     # nothing is written before every rank has found all of the above in order
     fabric.launch()
-    fabric.barrier()
-    on_first_rank(fabric, lambda: prepare_run_folder(config))
+    try:
+        fabric.barrier()
+        return _run(fabric, plan, model, checkpoint, console)
+    finally:
+        end_ranks()
 
+
+def _run(fabric: Fabric, plan: Plan, model: MsGFM, checkpoint: Found | None, console: Console) -> int:
+    """From processes that have started to a folder with a model; returns the exit code."""
+    config = plan.config
+    on_first_rank(fabric, lambda: prepare_run_folder(config))
     model.encoder.set_grad_checkpointing(config.hardware.grad_checkpointing)
     wrapped, optimizer = fabric.setup(model, make_optimizer(model, config.optim))
     state = State()
@@ -69,7 +85,6 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, console: Console |
         optimizer.load_state_dict(checkpoint.content["optimizer"])
         state = State(step=checkpoint.content["step"], bad=dict.fromkeys(checkpoint.content["bad"]))
         console.print(f"resuming {checkpoint.path} after step {state.step} of {plan.total_steps}")
-    del checkpoint
     describe(console, plan, model)
 
     started = time.time()
@@ -108,14 +123,10 @@ def make_fabric(config: PretrainConfig) -> Fabric:
             precision=hardware.precision,
         )
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"hardware: {error}") from error
-
-
-class Found(NamedTuple):
-    """A checkpoint to go on from."""
-
-    path: Path
-    content: dict[str, Any]
+        raise InputError(
+            f"hardware: {error} (accelerator {hardware.accelerator}, devices {hardware.devices}); "
+            f"on a CPU: hardware.accelerator=cpu hardware.devices=1 hardware.precision=32-true"
+        ) from error
 
 
 def find_checkpoint(plan: Plan, resume: bool) -> Found | None:

@@ -5,6 +5,7 @@ With one rank all of this does nothing but what is asked.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
@@ -52,3 +53,10 @@ def gather_messages(fabric: Fabric, messages: Sequence[str]) -> list[str]:
     gathered: list[Sequence[str]] = [()] * fabric.world_size
     torch.distributed.all_gather_object(gathered, messages)
     return [message for part in gathered for message in part]
+
+
+def end_ranks() -> None:
+    """Ends the process group while Python is still whole: its threads, if they outlive it, can abort the process."""
+    if torch.distributed.is_initialized():
+        gc.collect()  # the wrapped model holds the group, and lies in a circle of references
+        torch.distributed.destroy_process_group()
