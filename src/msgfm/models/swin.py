@@ -23,10 +23,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "base": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32], "window_size": 6, "moe": {}},
     "small": {
         "embed_dim": 48,
-        "depths": [2, 2, 4, 2],
+        "depths": [2, 2, 2, 2],
         "num_heads": [2, 4, 8, 16],
         "window_size": 6,
-        "moe": {"blocks": [1, 3]},
+        "moe": {"blocks": [1]},
     },
     "tiny": {
         "embed_dim": 32,
