@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ import msgfm
 from msgfm.config import config_to_dict, save_yaml
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest
+from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.models.msgfm import MsGFM
 from msgfm.training.config import PretrainConfig
@@ -49,8 +51,8 @@ def held_out(config: PretrainConfig, name: str) -> tuple[Manifest, ...]:
     return () if source.split in ("val", "all") else load_manifests(name, source, "val")
 
 
-def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM, step: int) -> Path:
-    """Draws held-out samples of every source (training samples where none are held out)."""
+def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM, step: int) -> Path | None:
+    """Draws held-out samples of every source (training samples where none are held out); None if none can be read."""
     training = model.training
     model.eval()
     examples = []
@@ -61,39 +63,42 @@ def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM
         most = max(len(sample.images) for _, sample in pairs)
         pairs = [(manifest, sample) for manifest, sample in pairs if len(sample.images) == most]
         for manifest, sample in pairs[:: max(len(pairs) // _PICTURED_PER_SOURCE, 1)][:_PICTURED_PER_SOURCE]:
-            examples.append(load_example(model, manifest, sample, config.image_size, config.seed))
+            # a file that cannot be read is counted where it is trained on or scored
+            with suppress(InputError):
+                examples.append(load_example(model, manifest, sample, config.image_size, config.seed))
     path = config.out / "pictures" / f"reconstruction_{step:08d}.png"
-    draw_reconstructions(model, examples, path)
+    if examples:
+        draw_reconstructions(model, examples, path)
     model.train(training)
-    return path
+    return path if examples else None
 
 
 def write_outcome(
     config: PretrainConfig,
     sources: Sequence[Source],
     model: MsGFM,
-    bad: Sequence[str],
+    bad: dict[str, None],
     started: float,
     steps: int,
     console: Console,
 ) -> None:
-    """Final picture, scores on what was held out, `run.json`, `report.html`."""
+    """Final picture, scores on what was held out, `run.json`, `report.html`; adds to `bad` what cannot be read."""
     draw_picture(config, sources, model, steps)
     scores: list[Score] = []
     for source in sources:
         unseen = held_out(config, source.name)
         scores += score_reconstruction(
-            model, source.name, unseen, source.manifests, config.image_size, seed=config.seed
+            model, source.name, unseen, source.manifests, config.image_size, seed=config.seed, bad=bad
         )
     if scores:
         write_scores(scores, config.out / "scores.csv")
         console.print(scores_table(scores))
-    facts = run_facts(config, sources, model, bad, started, steps)
+    facts = run_facts(config, sources, model, list(bad), started, steps)
     with write_atomically(config.out / "run.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
     write_report(config.out, scores, facts)
     for message in bad:
-        console.print(f"left out: {message}")
+        console.print(f"left out: {message}", markup=False, highlight=False)
     console.print(f"done: {config.out}  (open {config.out / 'report.html'}; load with msgfm.from_pretrained)")
 
 

@@ -77,10 +77,10 @@ class Plan:
         return sizes[source] / sum(sizes) if self.turns > 1 else 1.0
 
     def shaping(self) -> dict[str, Any]:
-        """The settings that shape the result; resuming asks for the same."""
+        """The settings that shape every step; resuming asks for the same. More epochs only add steps."""
         config = config_to_dict(self.config)
         shaping: dict[str, Any] = {
-            key: config[key] for key in ("seed", "image_size", "optim", "mixture", "epochs", "init_from")
+            key: config[key] for key in ("seed", "image_size", "optim", "mixture", "init_from")
         }
         shaping["model"] = config_to_dict(self.model)
         shaping["hardware"] = {key: config["hardware"][key] for key in ("precision", "accumulate")}

@@ -101,7 +101,7 @@ def _run(fabric: Fabric, plan: Plan, model: MsGFM, checkpoint: Found | None, con
 
     def finish() -> None:
         save_pretrained(model, config.out)
-        write_outcome(config, plan.sources, model.eval(), list(state.bad), started, plan.total_steps, console)
+        write_outcome(config, plan.sources, model.eval(), state.bad, started, plan.total_steps, console)
 
     on_first_rank(fabric, finish)
     return 0
@@ -144,6 +144,11 @@ def find_checkpoint(plan: Plan, resume: bool) -> Found | None:
         raise InputError(f"nothing to resume: no checkpoint in {run / 'checkpoints'}; start without --resume")
     content = load_checkpoint(checkpoints[-1])
     require_same(content["shaping"], plan.shaping(), checkpoints[-1])
+    if content["step"] > plan.total_steps:
+        raise InputError(
+            f"{checkpoints[-1]} is after step {content['step']}; epochs={plan.config.epochs} are only "
+            f"{plan.total_steps} steps"
+        )
     return Found(checkpoints[-1], content)
 
 
@@ -248,7 +253,9 @@ def train(
                 losses = {key: value for key, value in row.items() if "->" in key}
                 progress.update(state.step, losses, row["images_per_s"], record.describe_load())
                 if log.picture_every_steps and state.step % log.picture_every_steps == 0:
-                    logger.picture(draw_picture(plan.config, plan.sources, model.module, state.step), state.step)
+                    picture = draw_picture(plan.config, plan.sources, model.module, state.step)
+                    if picture:
+                        logger.picture(picture, state.step)
             if state.step % log.checkpoint_every_steps == 0:
                 save(fabric, plan, state, model, optimizer)
                 saved = state.step

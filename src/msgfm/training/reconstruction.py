@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -14,13 +14,11 @@ from torch import Tensor
 
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, Sample
-from msgfm.data.statistics import band_statistics
 from msgfm.data.transforms import centre_crop
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.models.masking import masked_l1, random_patch_mask, upsample_mask
 from msgfm.models.msgfm import Direction, MsGFM
-from msgfm.models.normalize import Normalize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ class Score:
     """Masked L1 (normalised units) of one direction over the images of one data set, beside a baseline's.
 
     baseline: `visible mean` predicts each band's mean over the visible pixels of the image itself; `training mean`
-    predicts each band's mean over the training images of the target sensor.
+    predicts each band's mean over the training images of the target sensor (their middle squares).
     """
 
     data: str
@@ -86,6 +84,7 @@ def score_reconstruction(
     *,
     limit: int = 200,
     seed: int = 0,
+    bad: dict[str, None] | None = None,
 ) -> list[Score]:
     """Scores every direction on held-out samples.
 
@@ -95,15 +94,17 @@ def score_reconstruction(
         held_out: manifests of samples that training did not see.
         train: manifests of the training samples, for the training mean.
         image_size: side of the middle square in pixels.
-        limit: most samples looked at per manifest.
+        limit: most samples looked at per manifest, held out; of the training samples, five times as many.
         seed: of the masks.
+        bad: as for `load_examples`.
     """
     if not held_out:
         return []
-    means = _training_means(model, train)
+    seen = (load_examples(model, manifest, 5 * limit, image_size, seed, bad) for manifest in train)
+    means = _training_means(model, chain.from_iterable(seen))
     sums: dict[Direction, list[tuple[float, float]]] = {}
     for manifest in held_out:
-        for example in _examples(model, manifest, image_size, limit, seed):
+        for example in load_examples(model, manifest, limit, image_size, seed, bad):
             for direction, result, baseline in _score_example(model, example, means):
                 sums.setdefault(direction, []).append((result, baseline))
     return [
@@ -119,12 +120,31 @@ def score_reconstruction(
     ]
 
 
-def _examples(model: MsGFM, manifest: Manifest, image_size: int, limit: int, seed: int) -> Iterator[Example]:
-    """Up to `limit` samples spread evenly over the manifest; samples of sensors the model lacks are passed over."""
+def load_examples(
+    model: MsGFM, manifest: Manifest, count: int, image_size: int, seed: int, bad: dict[str, None] | None = None
+) -> Iterator[Example]:
+    """Up to `count` samples spread evenly over the manifest; samples of sensors the model lacks are passed over.
+
+    Args:
+        model: whose cards and masks are taken.
+        manifest: the samples.
+        count: most samples.
+        image_size: side of the middle square in pixels.
+        seed: of the masks.
+        bad: takes the messages of samples that cannot be read, which are then passed over.
+
+    Raises:
+        InputError: a sample cannot be read, and there is no `bad`.
+    """
     samples = [sample for sample in manifest.samples if any(name in model.sensors for name in sample.sensors)]
-    step = max(len(samples) / limit, 1)
-    for place in range(min(limit, len(samples))):
-        yield load_example(model, manifest, samples[int(place * step)], image_size, seed)
+    step = max(len(samples) / count, 1)
+    for place in range(min(count, len(samples))):
+        try:
+            yield load_example(model, manifest, samples[int(place * step)], image_size, seed)
+        except InputError as error:
+            if bad is None:
+                raise
+            bad[str(error)] = None
 
 
 def _score_example(
@@ -151,24 +171,16 @@ def _score_example(
             )
 
 
-def _training_means(model: MsGFM, train: Sequence[Manifest]) -> dict[str, Tensor]:
-    """Each band's mean over the training images in normalised units, (1, C, 1, 1)."""
-    means = {}
-    for name, bands in band_statistics(*(_with_cards_of(model, manifest) for manifest in train), split="all").items():
-        normalize = cast(Normalize, model.normalize[name])
-        physical = torch.tensor([band.mean for band in bands.values()]).view(1, -1, 1, 1)
-        means[name] = ((physical - normalize.mean.cpu()) / normalize.std.cpu()).nan_to_num(nan=0.0)
-    return means
-
-
-def _with_cards_of(model: MsGFM, manifest: Manifest) -> Manifest:
-    """The manifest with the sensors that the model knows, by the cards that travel with its weights."""
-    cards = {name: model.sensors[name] for name in manifest.sensors if name in model.sensors}
-    samples = tuple(
-        replace(sample, images=tuple(image for image in sample.images if image.sensor in cards))
-        for sample in manifest.samples
-    )
-    return replace(manifest, sensors=cards, samples=samples)
+def _training_means(model: MsGFM, examples: Iterator[Example]) -> dict[str, Tensor]:
+    """Each band's mean over all pixels of the training images, as the model is asked to predict them, (1, C, 1, 1)."""
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, Tensor] = {}
+    for example in examples:
+        for name, image in example.images.items():
+            wanted = model.target(name, image.to(model.mask_token.device), None).double().cpu()
+            sums[name] = sums.get(name, torch.tensor(0.0)) + wanted.nansum(dim=(2, 3), keepdim=True)
+            counts[name] = counts.get(name, torch.tensor(0)) + wanted.isfinite().sum(dim=(2, 3), keepdim=True)
+    return {name: (total / counts[name].clamp_min(1)).float() for name, total in sums.items()}
 
 
 def write_scores(scores: Sequence[Score], path: Path) -> None:

@@ -164,6 +164,6 @@ def note_bad_samples(fabric: Fabric, plan: Plan, state: State, batches: Sequence
         listed = "\n  ".join(list(state.bad)[:10])
         fail_on_all_ranks(
             fabric,
-            f"{len(state.bad)} samples cannot be read, skip_bad allows {plan.config.skip_bad}:\n  {listed}\n"
+            f"unreadable samples: {len(state.bad)}, skip_bad allows {plan.config.skip_bad}:\n  {listed}\n"
             f"mend or remove them and index again, or allow more with --skip-bad N",
         )
