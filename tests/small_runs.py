@@ -109,12 +109,13 @@ def run(*arguments: object) -> str:
 
 
 def refused(*arguments: object) -> str:
-    """A command that must end with exit code 2 and a message, which is returned."""
+    """A command that must end with exit code 2 and, last, a message, which is returned."""
     result = invoke(*arguments)
     assert result.exit_code == 2, f"exit code {result.exit_code}: {result.output}\n{result.exception!r}"
-    assert result.stderr.startswith("error: "), result.stderr
     assert "Traceback" not in result.output
-    return result.stderr
+    before, error, message = f"\n{result.stderr}".partition("\nerror: ")
+    assert error, before
+    return message
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:

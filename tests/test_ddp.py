@@ -40,16 +40,14 @@ def recipe_for(folder: Path, manifests: dict[str, Path], devices: int, **changes
 
 def run_on_two(recipe: Path) -> None:
     process = start("pretrain", recipe)
-    stdout, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     # the second rank says nothing
     assert stderr.count("done: ") == 1
     assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize(
-    ("schedule", "accumulate"), [("sequential", 1), ("sequential", 2), ("joint", 1)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("schedule", "accumulate"), [("sequential", 1), ("sequential", 2), ("joint", 1)], ids=str)
 def test_two_ranks_match_the_joint_batch(
     tmp_path: Path, manifests: dict[str, Path], schedule: str, accumulate: int
 ) -> None:
@@ -121,6 +119,6 @@ def test_bad_samples_of_all_ranks_count_together_and_end_all(tmp_path: Path) -> 
     process = start("pretrain", recipe_for(tmp_path, manifests, 2, model=DENSE), "skip_bad=1")
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 2, stderr
-    assert stderr.count("2 samples cannot be read, skip_bad allows 1") == 1
+    assert stderr.count("unreadable samples: 2, skip_bad allows 1") == 1
     assert sum(str(path) in stderr for path in broken) == 2
     assert "Traceback" not in stderr

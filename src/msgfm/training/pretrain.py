@@ -215,7 +215,7 @@ def batches(plan: Plan, state: State, rank: int) -> Iterator[Batch]:
         yield from loader
     except InputError as error:
         # of an error in a worker, torch makes one whose message is the worker's traceback; its end is the message
-        raise InputError(str(error).rpartition(f"{InputError.__name__}: ")[2]) from error
+        raise InputError(str(error).rpartition(f"{InputError.__name__}: ")[2].strip()) from error
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -69,7 +69,8 @@ def draw_curves(rows: Sequence[Mapping[str, str]]) -> bytes:
     axis.set_xlabel("step")
     axis.set_ylabel("masked L1")
     axis.set_ylim(bottom=0)
-    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    if axis.lines:
+        axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     target_file = io.BytesIO()
     figure.savefig(target_file, format="png", dpi=110)
     return target_file.getvalue()
