@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,6 @@ def test_bad_samples_of_all_ranks_count_together_and_end_all(tmp_path: Path) -> 
     process = start("pretrain", recipe_for(tmp_path, manifests, 2, model=DENSE), "skip_bad=1")
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 2, stderr
-    assert stderr.count("unreadable samples: 2, skip_bad allows 1") == 1
-    assert sum(str(path) in stderr for path in broken) == 2
+    (number,) = re.findall(r"unreadable samples: (\d), skip_bad allows 1", stderr)
+    assert sum(str(path) in stderr for path in broken) == int(number) > 1
     assert "Traceback" not in stderr

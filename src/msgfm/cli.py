@@ -120,7 +120,10 @@ def demo(
     if epochs is not None:
         changes.append(f"epochs={epochs}")
     config = load_config(PretrainConfig, find_recipe("demo"), changes)
-    raise typer.Exit(run(config, resume=bool(list_checkpoints(folder))))
+    code = run(config, resume=bool(list_checkpoints(folder)))
+    if code:
+        errors.print("start the demo again, with the same options, and it goes on")
+    raise typer.Exit(code)
 
 
 def make_demo_data(folder: Path, scenes: int) -> dict[str, Path]:

@@ -93,8 +93,8 @@ def _run(fabric: Fabric, plan: Plan, model: MsGFM, checkpoint: Found | None, con
         train(fabric, plan, state, wrapped, cast(AdamW, optimizer), stop, console)
     if stop.signal and state.step < plan.total_steps:
         console.print(
-            f"stopped by {stop.name} after step {state.step} of {plan.total_steps}; "
-            f"go on with: msgfm pretrain ... --resume"
+            f"stopped by {stop.name} after step {state.step} of {plan.total_steps}; a checkpoint is saved, "
+            f"go on with --resume"
         )
         # Lightning kills the first rank when it sees another one end with an error
         return 128 + stop.signal if fabric.is_global_zero else 0
