@@ -163,10 +163,15 @@ class Runner:
         return self.clock()
 
 
+def all_configurations(args: argparse.Namespace) -> list[Configuration]:
+    """Every model in every precision asked for."""
+    return [Configuration(model, precision) for precision in args.precision for model in MODELS]
+
+
 def measure_times(args: argparse.Namespace, console: Console) -> dict[Configuration, list[Step]]:
     """Steps of every configuration, in interleaved rounds after one round to warm up."""
     runners = {model: Runner(model, args) for model in MODELS}
-    configurations = [Configuration(model, precision) for precision in args.precision for model in MODELS]
+    configurations = all_configurations(args)
     steps: dict[Configuration, list[Step]] = {configuration: [] for configuration in configurations}
     for number in track(range(args.rounds + 1), "rounds", console=console):
         for configuration in configurations:
@@ -220,7 +225,9 @@ def model_flops(args: argparse.Namespace) -> float:
     return 3 * float(counter.get_total_flops())
 
 
-def summarize(args: argparse.Namespace, steps: dict[Configuration, list[Step]]) -> list[dict[str, Any]]:
+def summarize(
+    args: argparse.Namespace, steps: dict[Configuration, list[Step]], memory: dict[Configuration, float]
+) -> list[dict[str, Any]]:
     """One row of numbers per configuration: medians over the rounds, and ratios of the steps' medians."""
     peak, flops = (matmul_peak(args.device), model_flops(args)) if args.device == "cuda" else (None, 0.0)
     medians = {configuration: statistics.median(step.total for step in taken) for configuration, taken in steps.items()}
@@ -232,8 +239,8 @@ def summarize(args: argparse.Namespace, steps: dict[Configuration, list[Step]]) 
         row |= {part: statistics.median(getattr(step, part) for step in taken) for part in Step._fields}
         row["vs_timm"] = seconds / medians[Configuration("timm + SimMIM", configuration.precision)]
         row["vs_dense"] = seconds / medians[Configuration("dense", configuration.precision)]
-        if not args.no_memory:
-            row["peak_gib"] = peak_memory(configuration, args)
+        if memory:
+            row["peak_gib"] = memory[configuration]
         if peak:
             row["share_of_peak"] = flops / seconds / peak
         rows.append(row)
@@ -290,7 +297,9 @@ def main() -> None:
         print_peak_memory(Configuration(*args.memory_of), args)
         return
     console = Console(width=None if sys.stdout.isatty() else 120)
-    rows = summarize(args, measure_times(args, console))
+    # memory first: while its processes run, this one must not hold the models
+    memory = {} if args.no_memory else {each: peak_memory(each, args) for each in all_configurations(args)}
+    rows = summarize(args, measure_times(args, console), memory)
     print_table(rows, args, console)
     if args.json:
         settings = {name: getattr(args, name) for name in SHAPE_OPTIONS} | {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,16 +118,21 @@ def refused(*arguments: object) -> str:
     return message
 
 
-def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """A command in a process of its own, through the console script."""
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own, through the console script; killed at the end if it still runs."""
     command = [str(SCRIPT), *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=os.environ | environment, stdout=pipe, stderr=pipe, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def wait_for_step(out: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Returns as soon as the run's log has that many steps."""
-    for _ in range(12_000):
+    for _ in range(30_000):
         if (out / "log.csv").is_file() and (out / "log.csv").read_text().count("\n") > step:
             return
         assert process.poll() is None, process.communicate()

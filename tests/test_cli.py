@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import files_in, invoke, read_log, refused, run, start, wait_for_step, write_data, write_recipe
+from small_runs import files_in, invoke, read_log, refused, run, started, wait_for_step, write_data, write_recipe
 
 import msgfm
 from msgfm.data.records import read_manifest
@@ -315,6 +315,15 @@ def test_a_folder_that_is_no_model(command: str, world: Path, tmp_path: Path) ->
     assert_says(refused(command, tmp_path / "copy", *more), str(tmp_path / "copy" / "config.json"))
 
 
+@pytest.mark.parametrize("content", ["{", '{"a": 1}', "[1]"])
+@pytest.mark.parametrize("command", ["info", "reconstruct"])
+def test_damaged_facts_of_a_run(command: str, content: str, world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "model", tmp_path / "copy")
+    (tmp_path / "copy" / "run.json").write_text(content)
+    more = ["--manifest", world / "data" / "both.parquet"] if command == "reconstruct" else []
+    assert_says(refused(command, tmp_path / "copy", *more), "run.json is damaged", "delete or restore")
+
+
 def test_weights_of_another_model(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "model", tmp_path / "copy")
     config = tmp_path / "copy" / "config.json"
@@ -358,10 +367,10 @@ def test_sensors_that_the_model_does_not_know(world: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_demo_is_interrupted_goes_on_and_is_complete(tmp_path: Path) -> None:
     arguments = ("demo", "--epochs", 1, "--scenes", 16, "--out", tmp_path / "demo")
-    process = start(*arguments)
-    wait_for_step(tmp_path / "demo", 1, process)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
+    with started(*arguments) as process:
+        wait_for_step(tmp_path / "demo", 1, process)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGINT
     assert "stopped by SIGINT" in stderr
     assert "start the demo again" in stderr

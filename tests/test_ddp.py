@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import TINY_MODEL, read_log, run, start, wait_for_step, write_data, write_recipe
+from small_runs import TINY_MODEL, read_log, run, started, wait_for_step, write_data, write_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +40,8 @@ def recipe_for(folder: Path, manifests: dict[str, Path], devices: int, **changes
 
 
 def run_on_two(recipe: Path) -> None:
-    process = start("pretrain", recipe)
-    _, stderr = process.communicate(timeout=300)
+    with started("pretrain", recipe) as process:
+        _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     # the second rank says nothing
     assert stderr.count("done: ") == 1
@@ -96,16 +96,16 @@ def test_a_signal_ends_both_ranks_and_the_run_goes_on(tmp_path: Path, manifests:
     settings = {"model": DENSE, "epochs": 6, "optim": {"warmup_epochs": 1}}
     whole = recipe_for(tmp_path, manifests, 2, **settings)
     run_on_two(whole)
-    process = start("pretrain", whole, f"out={tmp_path / 'stopped'}")
-    wait_for_step(tmp_path / "stopped", 4, process)
-    process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=300)
+    with started("pretrain", whole, f"out={tmp_path / 'stopped'}") as process:
+        wait_for_step(tmp_path / "stopped", 4, process)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=300)
     reached = len(read_log(tmp_path / "stopped").rows)
     assert process.returncode == 128 + signal.SIGTERM, stderr
     assert stderr.count(f"stopped by SIGTERM after step {reached}") == 1
     assert "Traceback" not in stderr
-    process = start("pretrain", whole, f"out={tmp_path / 'stopped'}", "--resume")
-    _, stderr = process.communicate(timeout=300)
+    with started("pretrain", whole, f"out={tmp_path / 'stopped'}", "--resume") as process:
+        _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     assert read_log(tmp_path / "stopped").column("loss") == read_log(tmp_path / "on_2").column("loss")
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("stopped", "on_2")]
@@ -117,8 +117,8 @@ def test_bad_samples_of_all_ranks_count_together_and_end_all(tmp_path: Path) -> 
     broken = sorted((tmp_path / "data" / "relief" / "heights").iterdir())[:4]
     for path in broken:
         path.write_bytes(path.read_bytes()[:-200])
-    process = start("pretrain", recipe_for(tmp_path, manifests, 2, model=DENSE), "skip_bad=1")
-    _, stderr = process.communicate(timeout=300)
+    with started("pretrain", recipe_for(tmp_path, manifests, 2, model=DENSE), "skip_bad=1") as process:
+        _, stderr = process.communicate(timeout=300)
     assert process.returncode == 2, stderr
     (number,) = re.findall(r"unreadable samples: (\d), skip_bad allows 1", stderr)
     assert sum(str(path) in stderr for path in broken) == int(number) > 1

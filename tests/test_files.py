@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from msgfm.errors import InputError
-from msgfm.files import write_atomically
+from msgfm.files import lock_folder, write_atomically
 
 OLD, NEW = b"old" * 10, b"new" * 10_000
 
@@ -127,3 +127,14 @@ def test_the_mode_is_that_of_other_new_files(tmp_path):
     with write_atomically(tmp_path / "out.bin") as temporary:
         temporary.write_bytes(NEW)
     assert (tmp_path / "out.bin").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_locked_folder_keeps_others_out_and_is_free_afterwards(tmp_path):
+    folder = tmp_path / "run"
+    with lock_folder(folder):
+        with pytest.raises(InputError, match=f"another run is writing to {folder}"), lock_folder(folder):
+            raise AssertionError("two at once")
+        assert folder.is_dir()
+    with lock_folder(folder):
+        pass
+    assert files_below(folder) == []

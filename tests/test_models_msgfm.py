@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -318,3 +319,28 @@ def test_values_outside_the_range_are_clipped_where_the_card_says_so():
 def test_impossible_model_is_refused(settings, named):
     with pytest.raises(ValueError, match=named):
         MsGFMConfig.model_validate({"sensors": (load_sensor("dsm"),), "encoder": ENCODER} | settings)
+
+
+@pytest.mark.parametrize("square", [16, 32, 64])
+@pytest.mark.parametrize("size", [1, 37, 100])
+def test_reconstruct_hides_nothing_unless_told_at_any_size(size: int, square: int) -> None:
+    model = make_model(sensors=("sentinel1",), mask_patch_size=square)
+    image = {"sentinel1": physical(model, "sentinel1", 1, size, size)}
+    squares = -(-size // square)
+    nothing = torch.zeros(1, squares, squares, dtype=torch.bool)
+    predicted = model.reconstruct(image, "sentinel1", "sentinel1")
+    assert predicted.shape == (1, 2, size, size)
+    assert torch.equal(predicted, model.reconstruct(image, "sentinel1", "sentinel1", nothing))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.randint(0, 9999, (1, 13, 32, 32)), "image is torch.int64; give a float tensor.*reflectance"),
+        (np.zeros((1, 13, 32, 32)), "image is ndarray"),
+        (torch.rand(1, 13, 32, 32) * 3000 + 100, r"band B01: values around .*expected .*reflectance.*\* 0\.0001"),
+    ],
+)
+def test_encode_refuses_what_is_not_in_physical_units(image: Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_model(sensors=("sentinel2",)).encode({"sentinel2": image})

@@ -77,7 +77,7 @@ def test_run_json_says_what_is_needed_to_run_it_again(finished: Finished) -> Non
     assert facts["steps"] == STEPS
     assert facts["left_out"] == []
     assert facts["data"]["both"]["samples"] == 10
-    assert facts["data"]["both"]["by_sensors"] == {"rgb + sentinel1": 7, "sentinel1": 1, "rgb": 2}
+    assert facts["data"]["both"]["by_sensors"] == {"rgb + sentinel1": 6, "sentinel1": 2, "rgb": 2}
     assert facts["data"]["relief"]["by_sensors"] == {"dsm + rgb": 5}
     again = PretrainConfig.model_validate(facts["recipe"])
     assert again == load_config(PretrainConfig, finished.recipe)

@@ -155,6 +155,7 @@ DECIBEL = np.array([-12.0, -15, -9, -20], np.float32)
         ("dsm", "height", np.array([90, 95, 92, -32767], np.float32), "set `nodata: -32767`"),
         ("rgb", "R", np.array([9000, 12000, 20000, 100], np.uint16), r"75% of the pixels.*0\.\.1.*another scale"),
         ("two", "B2", np.array([1200, 1300, 900, 2000], np.uint16), "stored integers"),
+        ("sentinel1", "VV", np.array([-12, 1e30, -15, -9], np.float32), r"the value 1e\+30 lies far outside"),
     ],
 )
 def test_values_in_another_unit_are_an_error(

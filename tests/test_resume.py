@@ -5,12 +5,18 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from small_runs import Log, files_in, invoke, read_log, refused, run, start, wait_for_step, write_data, write_recipe
+import yaml
+from small_runs import Log, files_in, invoke, read_log, refused, run, started, wait_for_step, write_data, write_recipe
+
+from msgfm.data.records import read_manifest, write_manifest
 
 EPOCHS = 4
 STEPS = 4 * EPOCHS * 3  # `both`: 10 samples for training by 3, so 4 rounds of 3 sources
@@ -53,12 +59,8 @@ def test_the_run_is_one_that_chance_and_order_could_spoil(whole: Whole) -> None:
 def test_killed_at_a_random_step_and_resumed_is_the_same(whole: Whole, tmp_path: Path, workers: int) -> None:
     step = random.Random(seed := time.time_ns()).randint(6, STEPS - 8)
     arguments = ("pretrain", whole.recipe, f"out={tmp_path}", f"hardware.num_workers={workers}")
-    process = start(*arguments)
-    try:
+    with started(*arguments) as process:
         wait_for_step(tmp_path, step, process)
-    finally:
-        process.kill()
-        process.communicate()
     reached = len(read_log(tmp_path).rows)
     print(f"seed {seed}: killed after step {reached} of {STEPS}")  # noqa: T201
     assert process.returncode == -signal.SIGKILL
@@ -76,10 +78,10 @@ def test_killed_at_a_random_step_and_resumed_is_the_same(whole: Whole, tmp_path:
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_with_a_message(whole: Whole, tmp_path: Path, number: signal.Signals) -> None:
     arguments = ("pretrain", whole.recipe, f"out={tmp_path}", "hardware.num_workers=1")
-    process = start(*arguments)
-    wait_for_step(tmp_path, 7, process)
-    process.send_signal(number)
-    _, stderr = process.communicate()
+    with started(*arguments) as process:
+        wait_for_step(tmp_path, 7, process)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=300)
     reached = len(read_log(tmp_path).rows)
     assert process.returncode == 128 + number
     assert f"stopped by {number.name} after step {reached} of {STEPS}" in stderr
@@ -164,6 +166,39 @@ def test_a_complete_run_takes_more_epochs(whole: Whole, tmp_path: Path) -> None:
     message = refused("pretrain", whole.recipe, f"out={out}", "epochs=1", "--resume")
     assert f"after step {len(losses)}" in message
     assert "epochs=1" in message
+
+
+def test_another_order_of_sources_or_other_samples_are_refused(stopped: Stopped, tmp_path: Path) -> None:
+    recipe = yaml.safe_load(stopped.recipe.read_text())
+    turned = tmp_path / "turned.yaml"
+    turned.write_text(yaml.safe_dump(recipe | {"sources": dict(reversed(recipe["sources"].items()))}, sort_keys=False))
+    assert "order" in refused("pretrain", turned, f"out={stopped.out}", "--resume")
+    manifest = Path(recipe["sources"]["photos"]["manifest"])
+    content = read_manifest(manifest)
+    renamed = tuple(replace(sample, sample=f"other {sample.sample}") for sample in content.samples)
+    write_manifest(replace(content, samples=renamed), tmp_path / "other.parquet")
+    change = f"sources.photos.manifest={tmp_path / 'other.parquet'}"
+    assert "sources.photos.samples" in refused("pretrain", stopped.recipe, f"out={stopped.out}", change, "--resume")
+
+
+def test_a_complete_run_is_left_as_it_is(whole: Whole) -> None:
+    out = whole.recipe.parent / "whole"
+    before = (out / "run.json").read_bytes()
+    assert "is complete" in run("pretrain", whole.recipe, f"out={out}", "--resume")
+    assert (out / "run.json").read_bytes() == before
+
+
+def test_an_error_ends_a_run_whose_workers_ignore_signals(whole: Whole, tmp_path: Path) -> None:
+    crash = (
+        "import msgfm.training.pretrain as p, sys; step = p.train_step\n"
+        "def fail(*a):\n    raise RuntimeError('chance') if a[2].step == 2 else None\n"
+        "p.train_step = lambda *a: fail(*a) or step(*a)\n"
+        f"from msgfm.cli import app; app(['pretrain', {str(whole.recipe)!r}, 'out={tmp_path}', "
+        "'hardware.num_workers=1'])"
+    )
+    done = subprocess.run([sys.executable, "-c", crash], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: chance" in done.stderr
 
 
 def test_starting_anew_in_a_used_folder_is_refused(stopped: Stopped) -> None:

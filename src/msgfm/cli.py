@@ -284,7 +284,7 @@ def data_synth(
     folder: Annotated[Path, typer.Argument(help="Where the images go.")],
     scenes: Annotated[int, typer.Option(min=1, help="Scenes to make for each data set.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the world.")] = 0,
-    size: Annotated[int, typer.Option(min=16, help="Side of an image in pixels.")] = 128,
+    size: Annotated[int, typer.Option(min=32, help="Side of an image in pixels.")] = 128,
 ) -> None:
     """Make plausible images of Sentinel-1, Sentinel-2, RGB and DSM to try things on.
 

@@ -7,10 +7,11 @@ neither workers nor ranks change what the model sees.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +56,15 @@ class Source:
                 return manifest, manifest.samples[index]
             index -= len(manifest.samples)
         raise IndexError(index)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the samples are and where their files lie below the roots; data may move, but not change."""
+        listed = hashlib.sha256()
+        for manifest in self.manifests:
+            for sample in manifest.samples:
+                listed.update(repr(sample).encode())
+        return f"{len(self)} samples, {listed.hexdigest()[:16]}"
 
     @property
     def cards(self) -> dict[str, Sensor]:
@@ -114,7 +124,7 @@ def _shuffled(length: int, seed: int, source: int, epoch: int) -> np.ndarray:
 
 
 class MixtureSampler(Sampler[list[SampleKey]]):
-    """Batches of one rank from `start_round` to `end_round`: every source, `accumulate` times, round by round."""
+    """Batches `start` to `end` of one rank: every source, `accumulate` times, round by round."""
 
     def __init__(self, order: MixtureOrder, *, rank: int, start: int, end: int) -> None:
         self.order, self.rank, self.start, self.end = order, rank, start, end

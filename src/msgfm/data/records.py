@@ -66,9 +66,11 @@ class Sample:
 
     @property
     def sensors(self) -> tuple[str, ...]:
+        """Names of the sensors that saw it."""
         return tuple(image.sensor for image in self.images)
 
     def image_of(self, sensor: str) -> SensorImage:
+        """The image of one of its sensors."""
         return next(image for image in self.images if image.sensor == sensor)
 
 
@@ -80,9 +82,7 @@ _FILE = pa.struct(
         ("window", pa.list_(pa.int32())),
     ]
 )
-_IMAGE = pa.struct(
-    [("sensor", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("files", pa.list_(_FILE))]
-)
+_IMAGE = pa.struct([("sensor", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("files", pa.list_(_FILE))])
 SCHEMA = pa.schema(
     [("sample", pa.string()), ("scene", pa.string()), ("split", pa.string()), ("images", pa.list_(_IMAGE))]
 )

@@ -26,7 +26,8 @@ def check_units(path: Path, sensor: Sensor, band: Band, stored: NDArray[Any], ph
         physical: h x w after scale and offset, NaN where there is no data.
 
     Raises:
-        InputError: more than half of the valid pixels lie outside `valid_range`, or the values are those of linear
+        InputError: more than half of the valid pixels lie outside `valid_range`, or any of them absurdly far, or the
+            values are those of linear
             power, of a file that is scaled already, or of a no-data number that neither file nor card names.
     """
     valid = np.isfinite(physical)
@@ -43,6 +44,9 @@ def check_units(path: Path, sensor: Sensor, band: Band, stored: NDArray[Any], ph
     elif outside > 0.5:
         problem = f"{outside:.0%} of the pixels lie outside"
         cause = _likely_cause(values, band)
+    elif (far := _far_outside(physical[beyond], low, high)) is not None:
+        problem = f"the value {far:.4g} lies far outside"
+        cause = "a no-data number that neither file nor card names, or a damaged file: set `nodata` on the card"
     elif band.unit.lower() == "db" and low < 0 <= values.min():
         problem = "no pixel is negative, but the range is"
         cause = "linear power instead of decibel: convert with 10*log10(power)"
@@ -60,6 +64,13 @@ def check_units(path: Path, sensor: Sensor, band: Band, stored: NDArray[Any], ph
 def _undeclared_mark(stored: NDArray[Any]) -> float | None:
     """The no-data number among stored values that lie outside the range."""
     return next((mark for mark in _NO_DATA_MARKS if np.any(stored == mark)), None)
+
+
+def _far_outside(values: NDArray[Any], low: float, high: float) -> float | None:
+    """A value more than a hundred times the range's width away from it: no measurement is that far off."""
+    reach = 100 * (high - low)
+    far = values[(values < low - reach) | (values > high + reach)]
+    return float(far[0]) if far.size else None
 
 
 def _likely_cause(values: NDArray[Any], band: Band) -> str:

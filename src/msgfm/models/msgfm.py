@@ -230,7 +230,8 @@ class MsGFM(nn.Module):
         padded = self._pad(image, max(self.config.stride, square))
         rows, cols = padded.shape[-2] // square, padded.shape[-1] // square
         if hidden is None:
-            hidden = torch.zeros(len(image), rows, cols, dtype=torch.bool, device=image.device)
+            shape = (len(image), -(-height // square), -(-width // square))
+            hidden = torch.zeros(shape, dtype=torch.bool, device=image.device)
         if hidden.shape != (len(image), -(-height // square), -(-width // square)):
             raise InputError(
                 f"hidden is {tuple(hidden.shape)}; an image of {height} x {width} px has "
@@ -267,12 +268,20 @@ class MsGFM(nn.Module):
     def _all_bands(self, name: str, image: Tensor, bands: Mapping[str, Sequence[str]] | None) -> Tensor:
         """The image with every band of the card, in its order; bands not given are NaN."""
         sensor = self._require(name)
+        if not isinstance(image, Tensor) or not image.is_floating_point():
+            kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
+            raise InputError(
+                f"{name}: image is {kind}; give a float tensor in the card's unit ({sensor.bands[0].unit}), "
+                f"NaN where there is no data"
+            )
         given = sensor.band_names if bands is None or name not in bands else tuple(bands[name])
         if image.dim() != 4 or image.shape[1] != len(given):
             raise InputError(
                 f"{name}: image of shape {tuple(image.shape)}, expected (B, {len(given)}, H, W) for bands "
                 f"{', '.join(given)}; name the bands given with bands={{{name!r}: [...]}}"
             )
+        if not sensor.clip:
+            _require_unit(sensor, given, image)
         if given == sensor.band_names:
             return image.float()
         full = image.new_full((len(image), len(sensor.bands), *image.shape[2:]), torch.nan, dtype=torch.float32)
@@ -287,10 +296,23 @@ class MsGFM(nn.Module):
 
     @property
     def expert_parameters(self) -> int:
-        """Parameters of all experts but one of each mixture: what one token does not pass through (top-1)."""
+        """Parameters of the experts that one token does not pass through."""
         counts = [
             sum(p.numel() for p in module.experts.parameters()) * (1 - module.config.top_k / module.config.num_experts)
             for module in self.encoder.modules()
             if isinstance(module, MoE)
         ]
         return int(sum(counts))
+
+
+def _require_unit(sensor: Sensor, given: Sequence[str], image: Tensor) -> None:
+    """Refuses an image of which a band lies almost wholly outside the card's range: its unit is another."""
+    for band, values in zip((sensor.bands[i] for i in sensor.indices_of(given)), image.unbind(1), strict=True):
+        low, high = band.valid_range
+        values = values[values.isfinite()]
+        if len(values) and ((values < low) | (values > high)).float().mean() > 0.9:
+            raise InputError(
+                f"{sensor.name}, band {band.name}: values around {float(values.median()):.4g}, expected "
+                f"{low:g}..{high:g} {band.unit}; stored numbers become physical ones by (stored + {band.offset:g}) * "
+                f"{band.scale:g}"
+            )

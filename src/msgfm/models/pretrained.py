@@ -108,7 +108,7 @@ def load_strictly(model: MsGFM, state: Mapping[str, Tensor], where: str) -> None
 
 
 def _download(name: str) -> Path:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or Path(name).parent.is_dir():
         raise InputError(f"no folder {name}; give the folder that `msgfm pretrain` wrote, or owner/name on the hub")
     from huggingface_hub import snapshot_download
 

@@ -94,6 +94,7 @@ class Sensor(CheckedModel):
 
     @property
     def band_names(self) -> tuple[str, ...]:
+        """In array order."""
         return tuple(band.name for band in self.bands)
 
     def index_of(self, band: str) -> int:
@@ -105,6 +106,7 @@ class Sensor(CheckedModel):
         return self.band_names.index(band)
 
     def indices_of(self, bands: Iterable[str]) -> tuple[int, ...]:
+        """Positions of several bands in arrays of this sensor."""
         return tuple(self.index_of(band) for band in bands)
 
     def select(self, bands: Iterable[str]) -> Sensor:

@@ -40,7 +40,7 @@ def save_checkpoint(run: Path, step: int, content: dict[str, Any], keep: int) ->
         except RuntimeError as error:  # how torch reports a failed write
             raise OSError(f"{error} (is the disk full?)") from error
     for old in [*list_checkpoints(run)[:-keep], *path.parent.glob(".step_*.tmp")]:
-        old.unlink()
+        old.unlink(missing_ok=True)
     return path
 
 

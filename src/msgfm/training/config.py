@@ -92,7 +92,7 @@ class HardwareConfig(Config):
     """
 
     accelerator: str = "auto"
-    devices: int | Literal["auto"] = "auto"
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     num_nodes: int = Field(default=1, ge=1)
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     accumulate: int = Field(default=1, ge=1)

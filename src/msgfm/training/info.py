@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from msgfm.errors import InputError
 from msgfm.models.pretrained import WEIGHTS, load_model_config
+from msgfm.training.outcome import read_run_facts
 
 
 def describe_model(folder: Path) -> Iterator[RenderableType]:
@@ -40,9 +40,8 @@ def describe_model(folder: Path) -> Iterator[RenderableType]:
         )
     facts.add_row("embedding", f"{config.patch_embed.kind}, patch {config.patch_embed.patch_size} px")
     facts.add_row("masks", f"squares of {config.mask_patch_size} px, {config.mask_ratio:.0%} hidden")
-    run = folder / "run.json"
-    if run.is_file():
-        trained = json.loads(run.read_text())
+    trained = read_run_facts(folder)
+    if trained:
         facts.add_row(
             "trained", f"{trained['steps']} steps, finished {trained['finished']}, commit {trained['commit']}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from msgfm.data.records import Manifest, read_manifest
 from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import from_pretrained
-from msgfm.training.outcome import scores_table
+from msgfm.training.outcome import read_run_facts, scores_table
 from msgfm.training.pictures import draw_reconstructions
 from msgfm.training.reconstruction import load_example, score_reconstruction, write_scores
 
@@ -66,7 +65,7 @@ def choose(manifest: Manifest, model: MsGFM, names: Sequence[str], count: int) -
 
 def trained_image_size(folder: Path, model: MsGFM) -> int:
     """The image size of the run that made the model; of a folder without `run.json`, six squares as in the paper."""
-    path = folder / "run.json"
-    if not path.is_file():
+    trained = read_run_facts(folder)
+    if trained is None:
         return 6 * max(model.config.mask_patch_size, model.config.stride)
-    return int(json.loads(path.read_text())["recipe"]["image_size"])
+    return int(trained["recipe"]["image_size"])

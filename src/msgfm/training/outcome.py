@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from msgfm.config import config_to_dict, save_yaml
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest
 from msgfm.errors import InputError
-from msgfm.files import write_atomically
+from msgfm.files import lock_folder, write_atomically
 from msgfm.models.msgfm import MsGFM
 from msgfm.training.config import PretrainConfig
 from msgfm.training.pictures import draw_reconstructions
@@ -34,13 +34,20 @@ from msgfm.training.reconstruction import Score, load_example, score_reconstruct
 from msgfm.training.report import write_report
 from msgfm.training.sources import load_manifests
 
+RUN_FACTS = "run.json"
+"""Written last: its presence says that a run is complete."""
+
 _PICTURED_PER_SOURCE = 2
 
 
-def prepare_run_folder(config: PretrainConfig) -> None:
-    """Makes the folder, writes the recipe as it was resolved, and removes what a kill left of a checkpoint."""
+def prepare_run_folder(config: PretrainConfig, held: ExitStack) -> None:
+    """Makes the folder, keeps other runs out of it while `held` lasts, and writes the recipe as it was resolved.
+
+    What a kill left of a checkpoint is removed.
+    """
+    held.enter_context(lock_folder(config.out))
     for unfinished in (config.out / "checkpoints").glob(".*.tmp"):
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
     with write_atomically(config.out / "recipe.yaml") as temporary:
         save_yaml(config, temporary)
 
@@ -94,7 +101,7 @@ def write_outcome(
         write_scores(scores, config.out / "scores.csv")
         console.print(scores_table(scores))
     facts = run_facts(config, sources, model, list(bad), started, steps)
-    with write_atomically(config.out / "run.json") as temporary:
+    with write_atomically(config.out / RUN_FACTS) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
     write_report(config.out, scores, facts)
     for message in bad:
@@ -148,6 +155,24 @@ def _data_facts(config: PretrainConfig, source: Source) -> dict[str, Any]:
             str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in config.sources[source.name].manifest
         },
     }
+
+
+def read_run_facts(folder: Path) -> dict[str, Any] | None:
+    """What `run_facts` wrote into a model's folder; None where there is nothing.
+
+    Raises:
+        InputError: damaged, or not of msgfm.
+    """
+    path = folder / RUN_FACTS
+    if not path.is_file():
+        return None
+    try:
+        facts = dict(json.loads(path.read_text()))
+        if missing := {"steps", "finished", "commit", "recipe", "data"} - facts.keys():
+            raise ValueError(f"{', '.join(sorted(missing))} missing")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); the model does not need it: delete or restore it") from error
+    return facts
 
 
 def source_commit() -> str | None:

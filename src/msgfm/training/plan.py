@@ -62,7 +62,7 @@ class Plan:
 
     def source_of(self, step: int) -> Source | None:
         """The source of a step (counted from 0); None is all of them."""
-        return None if self.turns > 1 or len(self.sources) == 0 else self.sources[step % len(self.sources)]
+        return None if self.turns > 1 else self.sources[step % len(self.sources)]
 
     def lr(self, step: int) -> float:
         """The learning rate of a step (counted from 0)."""
@@ -79,16 +79,15 @@ class Plan:
     def shaping(self) -> dict[str, Any]:
         """The settings that shape every step; resuming asks for the same. More epochs only add steps."""
         config = config_to_dict(self.config)
-        shaping: dict[str, Any] = {
-            key: config[key] for key in ("seed", "image_size", "optim", "mixture", "init_from")
-        }
+        shaping: dict[str, Any] = {key: config[key] for key in ("seed", "image_size", "optim", "mixture", "init_from")}
         shaping["model"] = config_to_dict(self.model)
         shaping["hardware"] = {key: config["hardware"][key] for key in ("precision", "accumulate")}
         shaping["devices"] = self.order.world_size
         shaping["sources"] = {
-            source.name: {"lr": source.lr, "batch_size": source.batch_size, "samples": len(source)}
+            source.name: {"lr": source.lr, "batch_size": source.batch_size, "samples": source.digest}
             for source in self.sources
         }
+        shaping["order"] = [source.name for source in self.sources]
         return shaping
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,7 +24,7 @@ from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require
 from msgfm.training.config import PretrainConfig
 from msgfm.training.logs import StepLogger, require_loggers
 from msgfm.training.optim import make_optimizer
-from msgfm.training.outcome import draw_picture, prepare_run_folder, write_outcome
+from msgfm.training.outcome import RUN_FACTS, draw_picture, prepare_run_folder, write_outcome
 from msgfm.training.plan import Plan, make_plan
 from msgfm.training.progress import TrainingProgress, make_console
 from msgfm.training.ranks import end_ranks, on_first_rank
@@ -61,6 +62,9 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, console: Console |
         console = Console(quiet=True)
     plan = make_plan(config, sources, fabric.world_size)
     checkpoint = find_checkpoint(plan, resume)
+    if checkpoint and checkpoint.content["step"] == plan.total_steps and (config.out / RUN_FACTS).exists():
+        console.print(f"{config.out} is complete, {plan.total_steps} steps; for more: --resume epochs=N")
+        return 0
     torch.manual_seed(config.seed)
     model = build_model(plan, console)
     if checkpoint:
@@ -75,9 +79,15 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, console: Console |
 
 
 def _run(fabric: Fabric, plan: Plan, model: MsGFM, checkpoint: Found | None, console: Console) -> int:
-    """From processes that have started to a folder with a model; returns the exit code."""
+    """From processes that have started to a folder with a model, which no other run may use meanwhile."""
     config = plan.config
-    on_first_rank(fabric, lambda: prepare_run_folder(config))
+    with ExitStack() as held:
+        on_first_rank(fabric, lambda: prepare_run_folder(config, held))
+        return _train_and_finish(fabric, plan, model, checkpoint, console)
+
+
+def _train_and_finish(fabric: Fabric, plan: Plan, model: MsGFM, checkpoint: Found | None, console: Console) -> int:
+    config = plan.config
     model.encoder.set_grad_checkpointing(config.hardware.grad_checkpointing)
     wrapped, optimizer = fabric.setup(model, make_optimizer(model, config.optim))
     state = State()
@@ -179,6 +189,11 @@ def describe(console: Console, plan: Plan, model: MsGFM) -> None:
         f"{total / 1e6:.1f} M parameters ({(total - model.expert_parameters) / 1e6:.1f} M active), "
         f"{plan.total_steps} steps in {plan.config.epochs} epochs, out: {plan.config.out}"
     )
+    if plan.config.optim.warmup_epochs >= plan.config.epochs:
+        console.print(
+            f"the whole run of {plan.config.epochs} epochs is warm-up (optim.warmup_epochs="
+            f"{plan.config.optim.warmup_epochs:g}); the learning rates below are not reached"
+        )
     for source in plan.sources:
         console.print(
             f"  {source.name}: {len(source)} samples of {' + '.join(source.sensors)}, "
@@ -186,7 +201,7 @@ def describe(console: Console, plan: Plan, model: MsGFM) -> None:
         )
 
 
-def batches(plan: Plan, state: State, rank: int) -> Iterator[Batch]:
+def batches(plan: Plan, state: State, rank: int) -> Generator[Batch]:
     """This rank's batches from where the run stands to its end."""
     config = plan.config
     dataset = MixtureDataset(
@@ -237,7 +252,11 @@ def train(
     logger = StepLogger(config.out, log, columns, state.step, config_to_dict(config)) if fabric.is_global_zero else None
     feed = batches(plan, state, fabric.global_rank)
     saved = state.step
-    with TrainingProgress(console, plan.total_steps, state.step, log.every_steps) as progress:
+    with (
+        closing(feed),  # else its workers, which leave signals to this process, outlive an error
+        closing(logger) if logger else nullcontext(),
+        TrainingProgress(console, plan.total_steps, state.step, log.every_steps) as progress,
+    ):
         while state.step < plan.total_steps and not stop.agreed(fabric):
             begun = time.perf_counter()
             record = train_step(fabric, plan, state, model, optimizer, feed)
@@ -259,10 +278,8 @@ def train(
             if state.step % log.checkpoint_every_steps == 0:
                 save(fabric, plan, state, model, optimizer)
                 saved = state.step
-    if state.step > saved:
-        save(fabric, plan, state, model, optimizer)
-    if logger:
-        logger.close()
+        if state.step > saved:
+            save(fabric, plan, state, model, optimizer)
 
 
 def save(fabric: Fabric, plan: Plan, state: State, model: Any, optimizer: AdamW) -> None:

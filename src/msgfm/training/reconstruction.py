@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -44,7 +45,7 @@ def load_example(model: MsGFM, manifest: Manifest, sample: Sample, image_size: i
     cards = {name: model.sensors[name] for name in known.sensors}
     images = centre_crop(read_sample(manifest.root, known, cards), image_size)
     squares = image_size // model.config.mask_patch_size
-    entropy = int.from_bytes(sample.sample.encode()[-6:], "little")
+    entropy = zlib.crc32(sample.sample.encode())
     generator = torch.Generator().manual_seed(int(np.random.default_rng((seed, entropy)).integers(2**62)))
     return Example(
         sample=sample.sample,

@@ -47,10 +47,13 @@ class StopRequest:
 
     def agreed(self, fabric: Fabric) -> bool:
         """Whether any rank was asked to stop; all ranks get the same answer."""
+        agreed = self.signal
         if fabric.world_size > 1:
             flag = torch.tensor(float(self.signal), device=fabric.device)
-            self.signal = int(cast(Tensor, fabric.all_reduce(flag, reduce_op="max")))
-        return self.signal != 0
+            agreed = int(cast(Tensor, fabric.all_reduce(flag, reduce_op="max")))
+        # a signal that came meanwhile stays for the next time: the other ranks do not know of it yet
+        self.signal = agreed or self.signal
+        return agreed != 0
 
 
 def ignore_in_worker(worker: int) -> None:

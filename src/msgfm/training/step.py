@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
@@ -111,7 +112,7 @@ def train_step(
     for part, (batch, weight) in enumerate(zip(batches, weights(fabric, plan, batches), strict=True)):
         batch = batch.to(fabric.device)
         # gate noise and stochastic depth follow from the step alone, so that a resumed run draws the same
-        torch.manual_seed(hash((plan.config.seed, state.step, part, fabric.global_rank)) % 2**63)
+        torch.manual_seed(_noise_seed(plan.config.seed, state.step, part, fabric.global_rank))
         last = part + 1 == len(batches)
         with _no_sync(fabric, model, not last):
             output = model(batch.images, batch.hidden, batch.targets)
@@ -133,6 +134,11 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return record
+
+
+def _noise_seed(*numbers: int) -> int:
+    """One seed from several numbers, the same on every machine."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def weights(fabric: Fabric, plan: Plan, batches: Sequence[Batch]) -> list[float]:

@@ -24,7 +24,7 @@ class LayoutOptions:
     Args:
         sensors: for `pairs` one specification per sensor (see `pairs.parse_spec`); for the others cards that take
             the place of the built-in ones of the same name, and for `image-folder` the card of its images.
-        scenes: CSV with the columns sample and scene (`pairs`); relative to the root, or to where one stands.
+        scenes: CSV with the columns id and scene (`pairs`); relative to the root, or to where one stands.
         cloudy: the cloudy Sentinel-2 images in place of the clear ones (`sen12ms`).
         product: which Sentinel-2 product (`ssl4eo-s12`): `s2c` (L1C) or `s2a` (L2A).
         tile_size: side of a tile in pixels of the RGB image (`mdas`).

@@ -15,7 +15,7 @@ def list_sen12ms(root: Path, options: LayoutOptions) -> Listing:
     """`ROIs<id>_<season>_<kind>/<kind>_<scene>/ROIs<id>_<season>_<kind>_<scene>_p<patch>.tif`.
 
     Sentinel-1 and Sentinel-2 of a patch are a pair; a patch of one of them alone is a sample with one sensor.
-    `train_list.txt` and `test_list.txt` at the root (SEN12MS's own, one patch a line) make the test split.
+    `test_list.txt` at the root (SEN12MS's own, one patch a line) makes the test split.
     """
     sensors = load_cards(("sentinel1", "sentinel2"), options.sensors)
     kinds = {"s1": ("sentinel1", SENTINEL1), "s2_cloudy" if options.cloudy else "s2": ("sentinel2", SENTINEL2_L1C)}
