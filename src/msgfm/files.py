@@ -47,7 +47,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     except OSError as error:
-        raise InputError(f"cannot write into {folder}: {error.strerror or error}; choose another folder") from error
+        raise InputError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
