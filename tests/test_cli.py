@@ -83,7 +83,7 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(recipe: Path) -> None:
     # not a matter of permissions, which do not bind root
     out = recipe / "run"
-    assert_says(refused("pretrain", recipe, f"out={out}"), f"cannot write into {out}", "choose another folder")
+    assert_says(refused("pretrain", recipe, f"out={out}"), f"cannot write {out}", "choose another folder")
     assert recipe.is_file()
 
 
