@@ -266,7 +266,7 @@ def test_one_setting_on_top_of_a_preset(tmp_path):
     path.write_text(yaml.safe_dump(RECIPE))
     plain = load_config(PretrainConfig, path).model.encoder
     wider = load_config(PretrainConfig, path, ["model.encoder.window_size=7"]).model.encoder
-    assert plain.embed_dim == 64
+    assert plain.embed_dim == 48
     assert wider == plain.model_copy(update={"window_size": 7})
     experts = load_config(PretrainConfig, path, ["model.encoder.moe.num_experts=16"]).model.encoder
     assert plain.moe is not None
