@@ -114,8 +114,8 @@ def _download(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG]))
-    # the hub's client raises its own, requests' and OS errors; all mean that the model cannot be had
-    except Exception as error:
+    # the hub's errors are one or the other, and so is a network that is not there
+    except (OSError, ValueError) as error:
         raise InputError(f"no local folder {name}, and the hub did not give it: {error}") from error
 
 
