@@ -10,14 +10,23 @@ index() { msgfm data index "$@"; }
 # RGB alone; the data set's own split
 index image-folder "$data/UCMerced_LandUse" --out manifests/ucmerced.parquet
 
-# Sentinel-1 and Sentinel-2 in physical units: L1C and L2A, 13 and 12 bands, paired and unpaired
-l2a=sentinel2:B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12
+# Sentinel-1 and Sentinel-2 in physical units: Level-1C and Level-2A, paired and unpaired
 floods=v1.1/data/flood_events/HandLabeled
 index bigearthnet "$data/BigEarthNet-v1" --out manifests/bigearthnet.parquet
 index sen12ms "$data/SEN12MS-CR" --out manifests/sen12mscr.parquet
-index ssl4eo-s12 "$data/SSL4EO-S12" --out manifests/ssl4eo.parquet
-index pairs "$data/TerraMesh" --sensor sentinel1=S1RTC --sensor "$l2a=S2L2A" --val-fraction 0.34 --seed 3 \
-    --out manifests/terramesh.parquet
+for product in s2c s2a; do
+    index ssl4eo-s12 "$data/SSL4EO-S12" --product $product --out manifests/ssl4eo_$product.parquet
+done
+# one of three places is held out; in the Level-1C files of the other two the 1000 of processing baseline 04.00 is still in
+index pairs "$data/TerraMesh" --sensor sentinel1=S1RTC --sensor sentinel2_l2a=S2L2A --val-fraction 0.34 --seed 3 \
+    --out manifests/terramesh_l2a.parquet
+index pairs "$data/TerraMesh" --sensor "sentinel1=S1RTC/{id}_378R_2_3.tif" \
+    --sensor "sentinel2=S2L1C/{id}_378R_2_3.tif" --split val --out manifests/terramesh_l1c_378R_2_3.parquet
+for place in 485L_3_3 541L_3_0; do
+    index pairs "$data/TerraMesh" --sensor "sentinel1=S1RTC/{id}_$place.tif" \
+        --sensor "sentinel2=S2L1C/{id}_$place.tif" --set sentinel2.offset=-1000 --split train \
+        --out manifests/terramesh_l1c_$place.parquet
+done
 index pairs "$data/Sen1Floods11" --sensor "sentinel1=$floods/S1Hand/{id}_S1Hand.tif" \
     --sensor "sentinel2=$floods/S2Hand/{id}_S2Hand.tif" --out manifests/sen1floods11.parquet
 index pairs "$data/Sen1Floods11-S1" --sensor "sentinel1=$floods/S1Hand/{id}_S1Hand.tif" --val-fraction 0.34 \

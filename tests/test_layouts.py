@@ -141,20 +141,19 @@ def test_bigearthnet_with_its_csv_files(tmp_path: Path) -> None:
     (tmp_path / "bigearthnet-test.csv").write_text("S2A_X_0_2,S1_1\n")
     result = index("bigearthnet", tmp_path)
     assert {sample.sample: (sample.scene, sample.split, sample.sensors) for sample in result.manifest.samples} == {
-        "S2A_X_0_1": ("S2A_X", "train", ("sentinel1", "sentinel2")),
-        "S2A_X_0_2": ("S2A_X", "test", ("sentinel1", "sentinel2")),
-        "S2B_Y_5_5": ("S2B_Y", "train", ("sentinel2",)),
+        "S2A_X_0_1": ("S2A_X", "train", ("sentinel1", "sentinel2_l2a")),
+        "S2A_X_0_2": ("S2A_X", "test", ("sentinel1", "sentinel2_l2a")),
+        "S2B_Y_5_5": ("S2B_Y", "train", ("sentinel2_l2a",)),
     }
-    s2 = read(result, "S2B_Y_5_5")["sentinel2"]
-    b10 = result.manifest.sensors["sentinel2"].index_of("B10")
-    assert s2.shape == (13, 12, 12) and np.isnan(s2[b10]).all()
-    np.testing.assert_allclose(np.delete(s2, b10, 0), S2_DN * 1e-4, rtol=1e-5)
+    s2 = read(result, "S2B_Y_5_5")["sentinel2_l2a"]
+    assert s2.shape == (12, 12, 12)
+    np.testing.assert_allclose(s2, S2_DN * 1e-4, rtol=1e-5)
 
 
 def test_bigearthnet_without_csv_files_finds_partners_in_the_metadata(tmp_path: Path) -> None:
     bigearthnet(tmp_path)
     result = index("bigearthnet", tmp_path)
-    assert result.combinations == {"sentinel1 + sentinel2": 2, "sentinel2": 1}
+    assert result.combinations == {"sentinel1 + sentinel2_l2a": 2, "sentinel2_l2a": 1}
     assert "BigEarthNet-S1-v1.0/S1_1/" in result.manifest.samples[1].image_of("sentinel1").files[0].path
 
 
@@ -410,15 +409,16 @@ REAL = [
     ("image-folder", "Dunes-RGB-Seg/images", {}, {"rgb": 10}),
     ("sen12ms", "SEN12MS-CR", {}, {"sentinel1 + sentinel2": 1, "sentinel1": 7}),
     ("sen12ms", "SEN12MS-CR", {"cloudy": True}, {"sentinel1 + sentinel2": 2, "sentinel1": 6}),
-    ("bigearthnet", "BigEarthNet-v1", {}, {"sentinel1 + sentinel2": 4}),
+    ("bigearthnet", "BigEarthNet-v1", {}, {"sentinel1 + sentinel2_l2a": 4}),
     ("ssl4eo-s12", "SSL4EO-S12", {}, {"sentinel1 + sentinel2": 2}),
-    ("ssl4eo-s12", "SSL4EO-S12", {"product": "s2a"}, {"sentinel1 + sentinel2": 2}),
+    ("ssl4eo-s12", "SSL4EO-S12", {"product": "s2a"}, {"sentinel1 + sentinel2_l2a": 2}),
     (
         "pairs",
         "TerraMesh",
-        {"sensors": ("sentinel1=S1RTC", f"sentinel2:{L2A}=S2L2A", "rgb=S2RGB", "dsm=DEM")},
-        {"sentinel1 + sentinel2 + rgb + dsm": 3},
+        {"sensors": ("sentinel1=S1RTC", "sentinel2_l2a=S2L2A", "rgb=S2RGB", "dsm=DEM")},
+        {"sentinel1 + sentinel2_l2a + rgb + dsm": 3},
     ),
+    ("pairs", "TerraMesh", {"sensors": (f"sentinel2:{L2A}=S2L2A",)}, {"sentinel2": 3}),
     ("pairs", "TerraMesh", {"sensors": ("sentinel2=S2L1C",)}, {"sentinel2": 3}),
     (
         "pairs",
@@ -527,8 +527,7 @@ def test_real_scenes_of_hls_stay_together(real_data: Path, tmp_path: Path) -> No
 @pytest.mark.real_data
 def test_real_statistics_are_those_of_the_files(real_data: Path) -> None:
     found = band_statistics(index("bigearthnet", real_data / "BigEarthNet-v1").manifest, split="all")
-    assert found["sentinel2"]["B10"].valid_share == 0
-    for sensor, band, scale in (("sentinel2", "B04", 1e-4), ("sentinel1", "VV", 1)):
+    for sensor, band, scale in (("sentinel2_l2a", "B04", 1e-4), ("sentinel1", "VV", 1)):
         files = sorted((real_data / "BigEarthNet-v1").rglob(f"*_{band}.tif"))
         pixels = np.stack([rasterio.open(path).read(1).astype(np.float64) * scale for path in files])
         one = found[sensor][band]

@@ -222,6 +222,9 @@ def data_index(
     cloudy: Annotated[bool, typer.Option("--cloudy", help="Cloudy in place of clear Sentinel-2 (`sen12ms`).")] = False,
     product: Annotated[str, typer.Option(help="Sentinel-2 product of `ssl4eo-s12`: s2c or s2a.")] = "s2c",
     tile_size: Annotated[int, typer.Option(min=1, help="Side of a tile in RGB pixels (`mdas`).")] = 384,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a card: SENSOR[.BAND].FIELD=VALUE. May be given often.")
+    ] = None,
 ) -> None:
     """List a data set's samples in a manifest, looking into every file's header.
 
@@ -232,6 +235,8 @@ def data_index(
         msgfm data index sen12ms SEN12MS --out sen12ms.parquet --val-fraction 0.05
 
         msgfm data index pairs mine --sensor rgb=photos --sensor heights.yaml=dsm/{id}.tif@1 --out mine.parquet
+
+        msgfm data index sen12ms MINE --set sentinel2.offset=-1000 --out mine.parquet
     """
     from msgfm.data.layouts import LayoutOptions, index_layout
     from msgfm.data.records import write_manifest
@@ -239,7 +244,16 @@ def data_index(
     options = LayoutOptions(
         sensors=tuple(sensor or ()), scenes=scenes, cloudy=cloudy, product=product, tile_size=tile_size
     )
-    result = index_layout(layout, root, options, val_fraction=val_fraction, seed=seed, split=split, skip_bad=skip_bad)
+    result = index_layout(
+        layout,
+        root,
+        options,
+        val_fraction=val_fraction,
+        seed=seed,
+        split=split,
+        skip_bad=skip_bad,
+        settings=settings or (),
+    )
     write_manifest(result.manifest, manifest)
     for message in result.left_out:
         errors.print(f"left out: {escape(message)}", highlight=False)

@@ -59,9 +59,10 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """What the samples are and where their files lie below the roots; data may move, but not change."""
+        """What the samples are, where their files lie below the roots, how to read them; data may move, not change."""
         listed = hashlib.sha256()
         for manifest in self.manifests:
+            listed.update(repr(sorted(manifest.sensors.items())).encode())
             for sample in manifest.samples:
                 listed.update(repr(sample).encode())
         return f"{len(self)} samples, {listed.hexdigest()[:16]}"

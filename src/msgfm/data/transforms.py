@@ -41,6 +41,34 @@ def centre_crop(images: Mapping[str, Image], size: int) -> dict[str, Image]:
     return {name: fill_up(image[:, top : top + size, left : left + size], size) for name, image in images.items()}
 
 
+def squares_over(images: Mapping[str, Image], size: int, most: int) -> list[dict[str, Image]]:
+    """Squares that cover every image of a sample, as few as can, spread evenly; they overlap where size is no divisor.
+
+    Args:
+        images: per sensor (C, H, W) on one grid.
+        size: side of a square in pixels; smaller images are filled up with no data on the right and below.
+        most: of more squares than these, so many are taken, spread evenly.
+
+    Returns:
+        Per square, per sensor (C, size, size); row by row.
+    """
+    height, width = next(iter(images.values())).shape[1:]
+    places = [(top, left) for top in _starts(height, size) for left in _starts(width, size)]
+    count = min(len(places), most)
+    chosen = [places[(2 * i + 1) * len(places) // (2 * count)] for i in range(count)]
+    return [
+        {name: fill_up(image[:, top : top + size, left : left + size], size) for name, image in images.items()}
+        for top, left in chosen
+    ]
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """First pixels of the fewest stretches of `size` that cover a length, spread evenly."""
+    count = max(-(-length // size), 1)
+    rest = max(length - size, 0)
+    return [round(i * rest / (count - 1)) for i in range(count)] if count > 1 else [0]
+
+
 def fill_up(image: Image, size: int) -> Image:
     """Adds rows below and columns on the right, without data, up to `size`."""
     missing = ((0, 0), (0, max(size - image.shape[1], 0)), (0, max(size - image.shape[2], 0)))

@@ -18,6 +18,8 @@ CARDS = Path(__file__).parent / "cards"
 
 # What a card may say once for all of its bands; a band's own value wins.
 _BAND_DEFAULTS = ("unit", "gsd_m", "scale", "offset", "nodata", "valid_range", "mean", "std")
+# How files store a band. Two data sets of one sensor may differ in it: the reader makes the same physical values.
+STORAGE = ("scale", "offset", "nodata")
 
 
 class Band(CheckedModel):
@@ -115,6 +117,36 @@ class Sensor(CheckedModel):
         names = {band.name for band in chosen}
         display = self.display if names.issuperset(self.display) else ()
         return Sensor.model_validate(self.model_dump() | {"bands": list(chosen), "display": display})
+
+    def with_setting(self, path: str, value: Any) -> Sensor:
+        """The same sensor with one field of all its bands, of one band or of its own changed.
+
+        Args:
+            path: `offset` (all bands), `B10.offset` (one band) or `centre` (the card's own).
+            value: the new value.
+
+        Raises:
+            InputError: no such band or field, or the value does not fit.
+        """
+        band, _, field = path.rpartition(".")
+        card = self.model_dump()
+        if band:
+            chosen = [card["bands"][self.index_of(band)]]
+        else:
+            chosen = card["bands"] if field in Band.model_fields and field not in Sensor.model_fields else [card]
+        for place in chosen:
+            place[field] = value
+        try:
+            return Sensor.model_validate(card)
+        except ValidationError as error:
+            raise InputError(f"{self.name}.{path}={value}: {explain(Sensor, error)}") from error
+
+    def without_storage(self) -> Sensor:
+        """The same sensor, told apart from others by what its physical values are and not by how files store them."""
+        bands = [
+            band.model_copy(update={key: Band.model_fields[key].default for key in STORAGE}) for band in self.bands
+        ]
+        return self.model_copy(update={"bands": tuple(bands)})
 
     def display_indices(self) -> tuple[int, ...]:
         """Positions of the bands to show: as the card says, else the first three, else the first."""

@@ -112,11 +112,11 @@ def write_outcome(
 def scores_table(scores: Sequence[Score]) -> Table:
     """The scores as a table for the terminal."""
     table = Table(title="masked L1 on held-out images, normalised units", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("data", "direction", "images", "L1", "baseline", "its L1", "ratio"):
+    for heading in ("data", "direction", "images", "squares", "L1", "baseline", "its L1", "ratio"):
         table.add_column(heading, justify="left" if heading in ("data", "direction", "baseline") else "right")
     for score in scores:
         numbers = (f"{score.masked_l1:.4f}", score.baseline, f"{score.baseline_l1:.4f}", f"{score.ratio:.3f}")
-        table.add_row(score.data, score.direction, str(score.images), *numbers)
+        table.add_row(score.data, score.direction, str(score.images), str(score.squares), *numbers)
     return table
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, Sample
-from msgfm.data.transforms import centre_crop
+from msgfm.data.transforms import Image, centre_crop, squares_over
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.models.masking import masked_l1, random_patch_mask, upsample_mask
@@ -24,7 +24,7 @@ from msgfm.models.msgfm import Direction, MsGFM
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One sample's middle square, ready for the model, with what is hidden of each image.
+    """One square of a sample, ready for the model, with what is hidden of each image.
 
     images: per sensor (1, C, S, S), physical units, NaN where there is no data. hidden: per sensor (1, s, s) bool.
     """
@@ -35,20 +35,35 @@ class Example:
 
 
 def load_example(model: MsGFM, manifest: Manifest, sample: Sample, image_size: int, seed: int) -> Example:
-    """Reads one sample; its mask follows from the seed and the sample's name."""
+    """Reads a sample's middle square; its mask follows from the seed and the sample's name."""
+    return _hide(model, sample.sample, centre_crop(_read(model, manifest, sample), image_size), seed, 0)
+
+
+def _read(model: MsGFM, manifest: Manifest, sample: Sample) -> dict[str, Image]:
+    """The images of the sensors that the model knows."""
     known = replace(sample, images=tuple(image for image in sample.images if image.sensor in model.sensors))
     if not known.images:
         raise InputError(
             f"sample {sample.sample} is of {', '.join(sample.sensors)}; the model knows {', '.join(model.sensors)}"
         )
-    # the card that travels with the weights says how stored numbers become physical ones
-    cards = {name: model.sensors[name] for name in known.sensors}
-    images = centre_crop(read_sample(manifest.root, known, cards), image_size)
-    squares = image_size // model.config.mask_patch_size
-    entropy = zlib.crc32(sample.sample.encode())
-    generator = torch.Generator().manual_seed(int(np.random.default_rng((seed, entropy)).integers(2**62)))
+    for name in known.sensors:
+        ours, theirs = manifest.sensors[name], model.sensors[name]
+        if ours.band_names != theirs.band_names or [b.unit for b in ours.bands] != [b.unit for b in theirs.bands]:
+            raise InputError(
+                f"sensor {name} of the manifest is not the model's: bands {', '.join(ours.band_names)} in "
+                f"{ours.bands[0].unit}, the model has {', '.join(theirs.band_names)} in {theirs.bands[0].unit}; index the "
+                f"data set with the model's card"
+            )
+    return read_sample(manifest.root, known, manifest.sensors)
+
+
+def _hide(model: MsGFM, sample: str, images: dict[str, Image], seed: int, square: int) -> Example:
+    """An example of square images; the mask follows from the seed, the sample's name and the square's number."""
+    squares = next(iter(images.values())).shape[-1] // model.config.mask_patch_size
+    rng = np.random.default_rng((seed, zlib.crc32(sample.encode()), square))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     return Example(
-        sample=sample.sample,
+        sample=sample,
         images={name: torch.from_numpy(image)[None] for name, image in images.items()},
         hidden={name: random_patch_mask(squares, squares, model.config.mask_ratio, generator)[None] for name in images},
     )
@@ -58,13 +73,15 @@ def load_example(model: MsGFM, manifest: Manifest, sample: Sample, image_size: i
 class Score:
     """Masked L1 (normalised units) of one direction over the images of one data set, beside a baseline's.
 
-    baseline: `visible mean` predicts each band's mean over the visible pixels of the image itself; `training mean`
-    predicts each band's mean over the training images of the target sensor (their middle squares).
+    Images are cut into squares of the size trained at; each counts once. baseline: `visible mean` predicts each band's
+    mean over the visible pixels of the square itself; `training mean` predicts each band's mean over the training
+    images of the target sensor.
     """
 
     data: str
     direction: str
     images: int
+    squares: int
     masked_l1: float
     baseline: str
     baseline_l1: float
@@ -94,8 +111,8 @@ def score_reconstruction(
         data: name of the data set, for the table.
         held_out: manifests of samples that training did not see.
         train: manifests of the training samples, for the training mean.
-        image_size: side of the middle square in pixels.
-        limit: most samples looked at per manifest, held out; of the training samples, five times as many.
+        image_size: side of a square in pixels.
+        limit: most squares looked at per manifest, held out; of the training samples, five times as many.
         seed: of the masks.
         bad: as for `load_examples`.
     """
@@ -103,34 +120,37 @@ def score_reconstruction(
         return []
     seen = (load_examples(model, manifest, 5 * limit, image_size, seed, bad) for manifest in train)
     means = _training_means(model, chain.from_iterable(seen))
-    sums: dict[Direction, list[tuple[float, float]]] = {}
+    found: dict[Direction, list[tuple[str, float, float]]] = {}
     for manifest in held_out:
         for example in load_examples(model, manifest, limit, image_size, seed, bad):
             for direction, result, baseline in _score_example(model, example, means):
-                sums.setdefault(direction, []).append((result, baseline))
+                found.setdefault(direction, []).append((example.sample, result, baseline))
     return [
         Score(
             data=data,
             direction=str(direction),
-            images=len(pairs),
-            masked_l1=float(np.mean([result for result, _ in pairs])),
+            images=len({sample for sample, _, _ in squares}),
+            squares=len(squares),
+            masked_l1=float(np.mean([result for _, result, _ in squares])),
             baseline="visible mean" if direction.source == direction.target else "training mean",
-            baseline_l1=float(np.mean([baseline for _, baseline in pairs])),
+            baseline_l1=float(np.mean([baseline for _, _, baseline in squares])),
         )
-        for direction, pairs in sums.items()
+        for direction, squares in found.items()
     ]
 
 
 def load_examples(
     model: MsGFM, manifest: Manifest, count: int, image_size: int, seed: int, bad: dict[str, None] | None = None
 ) -> Iterator[Example]:
-    """Up to `count` samples spread evenly over the manifest; samples of sensors the model lacks are passed over.
+    """Up to `count` squares of samples spread evenly over the manifest, as many of each as there is room for.
+
+    Samples of sensors that the model lacks are passed over.
 
     Args:
         model: whose cards and masks are taken.
         manifest: the samples.
-        count: most samples.
-        image_size: side of the middle square in pixels.
+        count: most squares.
+        image_size: side of a square in pixels.
         seed: of the masks.
         bad: takes the messages of samples that cannot be read, which are then passed over.
 
@@ -138,14 +158,18 @@ def load_examples(
         InputError: a sample cannot be read, and there is no `bad`.
     """
     samples = [sample for sample in manifest.samples if any(name in model.sensors for name in sample.sensors)]
-    step = max(len(samples) / count, 1)
-    for place in range(min(count, len(samples))):
+    read = min(count, len(samples))
+    for place in range(read):
+        sample = samples[place * len(samples) // read]
         try:
-            yield load_example(model, manifest, samples[int(place * step)], image_size, seed)
+            images = _read(model, manifest, sample)
         except InputError as error:
             if bad is None:
                 raise
             bad[str(error)] = None
+            continue
+        for number, square in enumerate(squares_over(images, image_size, count // read)):
+            yield _hide(model, sample.sample, square, seed, number)
 
 
 def _score_example(

@@ -83,9 +83,9 @@ def _embed(png: bytes) -> str:
 def _score_rows(scores: Sequence[Score]) -> str:
     if not scores:
         return "<p>No samples were held out (split <code>val</code>).</p>"
-    head = "<tr><th>data<th>direction<th>images<th>masked L1<th>baseline<th>its L1<th>ratio</tr>"
+    head = "<tr><th>data<th>direction<th>images<th>squares<th>masked L1<th>baseline<th>its L1<th>ratio</tr>"
     rows = [
-        f"<tr><td>{html.escape(s.data)}<td>{html.escape(s.direction)}<td>{s.images}<td>{s.masked_l1:.4f}"
+        f"<tr><td>{html.escape(s.data)}<td>{html.escape(s.direction)}<td>{s.images}<td>{s.squares}<td>{s.masked_l1:.4f}"
         f"<td>{s.baseline}<td>{s.baseline_l1:.4f}<td{'' if s.ratio < 1 else ' class=worse'}>{s.ratio:.3f}</tr>"
         for s in scores
     ]

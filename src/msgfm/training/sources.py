@@ -106,7 +106,7 @@ def share_batch_size(config: PretrainConfig, lengths: Mapping[str, int]) -> dict
 
 
 def agree_on_sensors(sources: Sequence[Source]) -> tuple[Sensor, ...]:
-    """The cards of all sources, each sensor once.
+    """The cards of all sources, each sensor once; files of two sources may store it differently (offset, scale).
 
     Raises:
         InputError: two sources have different cards under one name, or a card lacks mean and std.
@@ -115,7 +115,7 @@ def agree_on_sensors(sources: Sequence[Source]) -> tuple[Sensor, ...]:
     for source in sources:
         for manifest in source.manifests:
             for name, card in manifest.sensors.items():
-                if cards.setdefault(name, card) != card:
+                if cards.setdefault(name, card).without_storage() != card.without_storage():
                     fields = [key for key in Sensor.model_fields if getattr(cards[name], key) != getattr(card, key)]
                     raise InputError(
                         f"sensor {name} has two cards that differ in {', '.join(fields)} (source {source.name} and an "

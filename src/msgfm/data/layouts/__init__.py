@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from msgfm.data.layouts.bigearthnet import list_bigearthnet
 from msgfm.data.layouts.headers import check_headers
 from msgfm.data.layouts.image_folder import list_image_folder
-from msgfm.data.layouts.listing import LayoutOptions, Listing
+from msgfm.data.layouts.listing import LayoutOptions, Listing, change_cards
 from msgfm.data.layouts.mdas import list_mdas
 from msgfm.data.layouts.pairs import list_pairs
 from msgfm.data.layouts.sen12ms import list_sen12ms
@@ -59,6 +59,7 @@ def index_layout(
     seed: int = 0,
     split: str | None = None,
     skip_bad: int = 0,
+    settings: Sequence[str] = (),
 ) -> IndexResult:
     """Lists a data set, opens every file's header and makes a manifest.
 
@@ -70,6 +71,7 @@ def index_layout(
         seed: of that draw.
         split: puts every sample into this split instead.
         skip_bad: how many bad files are left out, with their samples, before it is an error.
+        settings: changes to the cards, as `sentinel2.offset=-1000` or `sentinel2.B10.nodata=65535`.
 
     Raises:
         InputError: unknown layout, no such folder, nothing found, or more than `skip_bad` bad files.
@@ -85,10 +87,11 @@ def index_layout(
     if not 0 <= val_fraction <= 1:
         raise InputError(f"val_fraction {val_fraction}: it is a share, from 0 to 1")
     listing = LAYOUTS[layout](root, options or LayoutOptions())
+    sensors = change_cards(listing.sensors, settings)
     if not listing.samples:
         raise InputError(f"{root}: nothing found in layout {layout}; docs/data.md shows the folders it expects")
     _require_unique([sample.sample for sample in listing.samples], root)
-    samples, problems = check_headers(root, listing.samples, listing.sensors)
+    samples, problems = check_headers(root, listing.samples, sensors)
     if len(problems) > skip_bad:
         raise InputError(_report(list(problems.values()), skip_bad))
     if not samples:
@@ -102,7 +105,7 @@ def index_layout(
     manifest = Manifest(
         root=root.resolve(),
         layout=layout,
-        sensors={name: sensor for name, sensor in listing.sensors.items() if name in used},
+        sensors={name: sensor for name, sensor in sensors.items() if name in used},
         samples=tuple(samples),
     )
     return IndexResult(

@@ -21,12 +21,12 @@ def list_bigearthnet(root: Path, options: LayoutOptions) -> Listing:
     `<S2>` each; without any, Sentinel-1's `_labels_metadata.json` names its partner, and splits are drawn. A patch
     without Sentinel-1 is a sample with one sensor. The scene is the Sentinel-2 product (satellite and time).
     """
-    sensors = load_cards(("sentinel1", "sentinel2"), options.sensors)
+    sensors = load_cards(("sentinel1", "sentinel2_l2a"), options.sensors)
     if not (root / _S2).is_dir():
         raise InputError(f"{root} has no folder {_S2}; ROOT is the folder that holds {_S2} and {_S1}")
     samples = []
     for s2, s1, split in _rows_of_csv(root) or _rows_of_metadata(root):
-        files = {"sentinel2": _patch(_S2, s2, SENTINEL2_L2A)}
+        files = {"sentinel2_l2a": _patch(_S2, s2, SENTINEL2_L2A)}
         if s1 and (root / _S1 / s1).is_dir():
             files = {"sentinel1": _patch(_S1, s1, SENTINEL1), **files}
         samples.append(listed(s2, s2.rsplit("_", 2)[0], files, split))

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from msgfm.config import parse_yaml
 from msgfm.data.records import RasterFile, Sample, SensorImage
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor, load_sensor
@@ -14,6 +17,7 @@ from msgfm.sensors import Sensor, load_sensor
 SENTINEL2_L1C = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 SENTINEL2_L2A = tuple(band for band in SENTINEL2_L1C if band != "B10")
 SENTINEL1 = ("VV", "VH")
+_SETTING = "sentinel2.offset=-1000"
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
@@ -70,6 +74,27 @@ def load_cards(names: Sequence[str], given: Sequence[str]) -> dict[str, Sensor]:
     if unknown := sorted(own.keys() - set(names)):
         raise InputError(f"this layout has the sensors {', '.join(names)}; a card named {unknown[0]!r} has no place")
     return {name: own.get(name) or load_sensor(name) for name in names}
+
+
+def change_cards(sensors: Mapping[str, Sensor], settings: Sequence[str]) -> dict[str, Sensor]:
+    """Applies `--set SENSOR[.BAND].FIELD=VALUE`; the value is YAML.
+
+    Raises:
+        InputError: not of this form, or no such sensor, band or field.
+    """
+    changed = dict(sensors)
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        name, dot, field = path.partition(".")
+        if not (equals and dot and field):
+            raise InputError(f"--set {setting}: write SENSOR.FIELD=VALUE or SENSOR.BAND.FIELD=VALUE, as {_SETTING}")
+        if name not in changed:
+            raise InputError(f"--set {setting}: no sensor {name!r} here; there are {', '.join(changed)}")
+        try:
+            changed[name] = changed[name].with_setting(field, parse_yaml(value))
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {setting}: the value is not YAML: {error}") from error
+    return changed
 
 
 def card_band(name: str, sensor: Sensor) -> str | None:

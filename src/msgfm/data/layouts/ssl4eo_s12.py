@@ -18,7 +18,7 @@ from msgfm.data.layouts.listing import (
 from msgfm.data.records import RasterFile
 from msgfm.errors import InputError
 
-_BANDS = {"s2c": SENTINEL2_L1C, "s2a": SENTINEL2_L2A}
+_PRODUCTS = {"s2c": ("sentinel2", SENTINEL2_L1C), "s2a": ("sentinel2_l2a", SENTINEL2_L2A)}
 
 
 def list_ssl4eo_s12(root: Path, options: LayoutOptions) -> Listing:
@@ -26,9 +26,10 @@ def list_ssl4eo_s12(root: Path, options: LayoutOptions) -> Listing:
 
     A location is a scene. The 20 m and 60 m bands lie up to a fraction of a pixel off the 10 m grid; this is ignored.
     """
-    if options.product not in _BANDS:
+    if options.product not in _PRODUCTS:
         raise InputError(f"product {options.product!r}: SSL4EO-S12 has s2c (L1C) and s2a (L2A)")
-    sensors = load_cards(("sentinel1", "sentinel2"), options.sensors)
+    sentinel2, bands = _PRODUCTS[options.product]
+    sensors = load_cards(("sentinel1", sentinel2), options.sensors)
     locations = sorted(
         {path.name for kind in ("s1", options.product) for path in root.glob(f"{kind}/*") if path.is_dir()}
     )
@@ -38,7 +39,7 @@ def list_ssl4eo_s12(root: Path, options: LayoutOptions) -> Listing:
         for i, (s1, s2) in enumerate(pairs):
             files = {
                 "sentinel1": _files(root, s1, SENTINEL1),
-                "sentinel2": _files(root, s2, _BANDS[options.product]),
+                sentinel2: _files(root, s2, bands),
             }
             samples.append(listed(f"{location}_{i}", location, files))
     return Listing(sensors=sensors, samples=samples)
