@@ -51,8 +51,8 @@ def _read(model: MsGFM, manifest: Manifest, sample: Sample) -> dict[str, Image]:
         if ours.band_names != theirs.band_names or [b.unit for b in ours.bands] != [b.unit for b in theirs.bands]:
             raise InputError(
                 f"sensor {name} of the manifest is not the model's: bands {', '.join(ours.band_names)} in "
-                f"{ours.bands[0].unit}, the model has {', '.join(theirs.band_names)} in {theirs.bands[0].unit}; index the "
-                f"data set with the model's card"
+                f"{ours.bands[0].unit}, the model has {', '.join(theirs.band_names)} in {theirs.bands[0].unit}; "
+                f"index the data set with the model's card"
             )
     return read_sample(manifest.root, known, manifest.sensors)
 
