@@ -28,14 +28,15 @@ def read_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> di
         sensors: cards by name (`Manifest.sensors`).
 
     Returns:
-        By sensor C x H x W, float32, in physical units, NaN where there is no data.
+        By `SensorImage.key` (the sensor, and its role if it has one) C x H x W, float32, in physical units, NaN where
+        there is no data.
 
     Raises:
         InputError: as `read_sensor_image`.
     """
     finest = max(sample.images, key=lambda image: image.height * image.width)
     size = (finest.height, finest.width)
-    return {image.sensor: read_sensor_image(root, image, sensors[image.sensor], size) for image in sample.images}
+    return {image.key: read_sensor_image(root, image, sensors[image.sensor], size) for image in sample.images}
 
 
 def read_sensor_image(root: Path, image: SensorImage, sensor: Sensor, size: tuple[int, int] | None = None) -> Image:

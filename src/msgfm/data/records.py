@@ -7,8 +7,10 @@ cards themselves, so that a later edit of a card does not change what was indexe
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +19,7 @@ from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.sensors import Sensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = b"msgfm"
 
 
@@ -40,12 +42,27 @@ class RasterFile:
 
 @dataclass(frozen=True, kw_only=True)
 class SensorImage:
-    """The files that make up one sensor's image, and the grid (pixels) of the finest of them."""
+    """The files that make up one sensor's image, and the grid (pixels) of the finest of them.
+
+    Args:
+        sensor: name of its card.
+        height: of the finest file, in pixels.
+        width: likewise.
+        files: one or several.
+        role: tells images of one sensor in a sample apart: `before` and `after` a change, `cloudy` beside a clear
+            one; empty for the sample's ordinary image.
+    """
 
     sensor: str
     height: int
     width: int
     files: tuple[RasterFile, ...]
+    role: str = ""
+
+    @property
+    def key(self) -> str:
+        """`sentinel2`, or `sentinel2@cloudy` for an image with a role; unique in its sample."""
+        return f"{self.sensor}@{self.role}" if self.role else self.sensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +73,26 @@ class Sample:
         sample: identifier, unique in its manifest.
         scene: samples of one scene overlap or touch; splits never cut through a scene.
         split: `train`, `val` or `test`.
-        images: one per sensor.
+        images: one per sensor, or per sensor and role.
+        labels: names of the classes of the whole image, of `Manifest.classes`.
+        mask: labels of its pixels, on the grid of the finest image.
     """
 
     sample: str
     scene: str
     split: str
     images: tuple[SensorImage, ...]
+    labels: tuple[str, ...] = ()
+    mask: RasterFile | None = None
 
     @property
     def sensors(self) -> tuple[str, ...]:
         """Names of the sensors that saw it."""
-        return tuple(image.sensor for image in self.images)
+        return tuple(dict.fromkeys(image.sensor for image in self.images))
 
-    def image_of(self, sensor: str) -> SensorImage:
-        """The image of one of its sensors."""
-        return next(image for image in self.images if image.sensor == sensor)
+    def image_of(self, key: str) -> SensorImage:
+        """The image with this key."""
+        return next(image for image in self.images if image.key == key)
 
 
 _FILE = pa.struct(
@@ -82,20 +103,46 @@ _FILE = pa.struct(
         ("window", pa.list_(pa.int32())),
     ]
 )
-_IMAGE = pa.struct([("sensor", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("files", pa.list_(_FILE))])
+_IMAGE = pa.struct(
+    [
+        ("sensor", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("files", pa.list_(_FILE)),
+        ("role", pa.string()),
+    ]
+)
 SCHEMA = pa.schema(
-    [("sample", pa.string()), ("scene", pa.string()), ("split", pa.string()), ("images", pa.list_(_IMAGE))]
+    [
+        ("sample", pa.string()),
+        ("scene", pa.string()),
+        ("split", pa.string()),
+        ("images", pa.list_(_IMAGE)),
+        ("labels", pa.list_(pa.string())),
+        ("mask", _FILE),
+    ]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Samples, the folder that their paths start from, and the cards of their sensors (by name)."""
+    """Samples, the folder that their paths start from, and the cards of their sensors (by name).
+
+    Args:
+        root: the folder.
+        layout: how the data set lays out its files.
+        sensors: by name.
+        samples: in the order of their names.
+        classes: names of the classes that `Sample.labels` speaks of, in the order of a classifier's outputs.
+        mask_classes: what each value of the masks means; values that are not here are not labelled.
+    """
 
     root: Path
     layout: str
     sensors: dict[str, Sensor]
     samples: tuple[Sample, ...]
+    classes: tuple[str, ...] = ()
+    mask_classes: dict[int, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -125,6 +172,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "layout": manifest.layout,
         "root": str(root.relative_to(folder)) if root.is_relative_to(folder) else str(root),
         "sensors": [sensor.model_dump(mode="json") for sensor in manifest.sensors.values()],
+        "classes": manifest.classes,
+        "mask_classes": manifest.mask_classes,
     }
     table = pa.Table.from_pylist([asdict(sample) for sample in manifest.samples], schema=SCHEMA)
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(header).encode()})
@@ -153,26 +202,38 @@ def read_manifest(path: Path) -> Manifest:
         root=(path.resolve().parent / header["root"]).resolve(),
         layout=header["layout"],
         sensors={sensor.name: sensor for sensor in sensors},
-        samples=tuple(_sample(row) for row in table.to_pylist()),
+        samples=tuple(sample_from_dict(row) for row in table.to_pylist()),
+        classes=tuple(header["classes"]),
+        mask_classes={int(value): name for value, name in header["mask_classes"].items()},
     )
 
 
-def _sample(row: dict[str, object]) -> Sample:
-    images = [
+def sample_from_dict(row: Mapping[str, Any]) -> Sample:
+    """The inverse of `dataclasses.asdict`, also after a way through Parquet or JSON."""
+    images = tuple(
         SensorImage(
             sensor=image["sensor"],
             height=image["height"],
             width=image["width"],
-            files=tuple(
-                RasterFile(
-                    path=file["path"],
-                    bands=tuple(file["bands"]),
-                    file_bands=tuple(file["file_bands"]),
-                    window=None if file["window"] is None else tuple(file["window"]),
-                )
-                for file in image["files"]
-            ),
+            files=tuple(_file(file) for file in image["files"]),
+            role=image["role"],
         )
-        for image in row["images"]  # type: ignore[attr-defined]
-    ]
-    return Sample(sample=str(row["sample"]), scene=str(row["scene"]), split=str(row["split"]), images=tuple(images))
+        for image in row["images"]
+    )
+    return Sample(
+        sample=row["sample"],
+        scene=row["scene"],
+        split=row["split"],
+        images=images,
+        labels=tuple(row["labels"]),
+        mask=None if row["mask"] is None else _file(row["mask"]),
+    )
+
+
+def _file(row: Mapping[str, Any]) -> RasterFile:
+    return RasterFile(
+        path=row["path"],
+        bands=tuple(row["bands"]),
+        file_bands=tuple(row["file_bands"]),
+        window=None if row["window"] is None else tuple(row["window"]),
+    )

@@ -21,6 +21,8 @@ class SourceConfig(Config):
         lr: learning rate of this source's steps (paper, Table 10).
         split: which split of the manifest is trained on; `all` is every sample.
         sensors: names of the sensors to use; null is all of the manifest.
+        roles: which images to use of samples that have several of one sensor; images of different roles (two dates)
+            become samples of their own. Cloudy ones are left out unless `cloudy` is named.
     """
 
     manifest: tuple[Path, ...] = Field(min_length=1)
@@ -28,6 +30,7 @@ class SourceConfig(Config):
     batch_size: int | None = Field(default=None, ge=1)
     split: str = "train"
     sensors: tuple[str, ...] | None = Field(default=None, min_length=1)
+    roles: tuple[str, ...] = Field(default=("", "before", "after"), min_length=1)
 
     @field_validator("manifest", mode="before")
     @classmethod

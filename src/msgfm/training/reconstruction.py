@@ -40,8 +40,9 @@ def load_example(model: MsGFM, manifest: Manifest, sample: Sample, image_size: i
 
 
 def _read(model: MsGFM, manifest: Manifest, sample: Sample) -> dict[str, Image]:
-    """The images of the sensors that the model knows."""
-    known = replace(sample, images=tuple(image for image in sample.images if image.sensor in model.sensors))
+    """The ordinary images (no second date, no clouds) of the sensors that the model knows."""
+    images = (image for image in sample.images if image.sensor in model.sensors and not image.role)
+    known = replace(sample, images=tuple(images))
     if not known.images:
         raise InputError(
             f"sample {sample.sample} is of {', '.join(sample.sensors)}; the model knows {', '.join(model.sensors)}"

@@ -50,13 +50,14 @@ def load_manifests(name: str, source: SourceConfig, split: str | None = None) ->
             f"source {name}: sensor {unknown[0]!r} has no card in its manifest, which has {', '.join(sorted(carded))}"
         )
     chosen = [
-        _only_sensors(manifest.only(wanted), source.sensors)
+        _only_images(manifest.only(wanted), source)
         for manifest in manifests
         if wanted == "all" or wanted in manifest.splits
     ]
     chosen = [manifest for manifest in chosen if manifest.samples]
     if not chosen and split is None:
         with_sensors = f" with {' or '.join(source.sensors)}" if source.sensors else ""
+        with_sensors += "" if "" in source.roles else f" in the role {' or '.join(source.roles)}"
         splits = sorted({split for manifest in manifests for split in manifest.splits})
         raise InputError(
             f"source {name}: {', '.join(map(str, source.manifest))} has no samples of split {wanted!r}"
@@ -67,14 +68,16 @@ def load_manifests(name: str, source: SourceConfig, split: str | None = None) ->
     return tuple(chosen)
 
 
-def _only_sensors(manifest: Manifest, sensors: Sequence[str] | None) -> Manifest:
-    """The manifest with images of the chosen sensors; samples that have none are left out."""
-    cards = {name: card for name, card in manifest.sensors.items() if sensors is None or name in sensors}
+def _only_images(manifest: Manifest, source: SourceConfig) -> Manifest:
+    """The manifest with images of the chosen sensors and roles, each role a sample; those without any are left out."""
+    cards = {name: card for name, card in manifest.sensors.items() if source.sensors is None or name in source.sensors}
     samples = [
-        replace(sample, images=tuple(image for image in sample.images if image.sensor in cards))
+        replace(sample, sample=f"{sample.sample}@{role}" if role else sample.sample, images=images)
         for sample in manifest.samples
+        for role in source.roles
+        if (images := tuple(replace(i, role="") for i in sample.images if i.role == role and i.sensor in cards))
     ]
-    return replace(manifest, sensors=cards, samples=tuple(sample for sample in samples if sample.images))
+    return replace(manifest, sensors=cards, samples=tuple(samples))
 
 
 def _require_files(name: str, manifest: Manifest) -> None:
