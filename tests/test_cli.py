@@ -386,7 +386,7 @@ def test_demo_is_interrupted_goes_on_and_is_complete(tmp_path: Path) -> None:
 
 
 def test_demo_data_that_were_half_indexed_are_taken_up(tmp_path: Path) -> None:
-    from msgfm.cli import make_demo_data
+    from msgfm.cli.pretraining import make_demo_data
 
     manifests = make_demo_data(tmp_path / "data", 8)
     before = {name: path.read_bytes() for name, path in manifests.items()}

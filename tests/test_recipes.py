@@ -10,7 +10,7 @@ import yaml
 from small_runs import invoke, read_log, write_data
 
 import msgfm
-from msgfm.cli import find_recipe
+from msgfm.cli.pretraining import find_recipe
 from msgfm.config import load_config
 from msgfm.training.config import PretrainConfig
 

@@ -1,46 +1,14 @@
-"""The command line. What is heavy is imported inside the commands, so that `msgfm --help` answers at once."""
+"""`msgfm pretrain`, `demo`, `info` and `reconstruct`."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
+from msgfm.cli.app import app, errors, out, reports_input_errors
 from msgfm.errors import InputError
-from msgfm.training.progress import make_console
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-app = typer.Typer(
-    help="Multisensor foundation models for Earth observation: pretraining on your sensors, paired or not.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-data_app = typer.Typer(help="From folders of images to manifests, statistics and test data.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-
-errors = make_console(stderr=True)
-out = make_console()
-
-
-def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turns an `InputError` into a message and exit code 2."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except InputError as error:
-            errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-            raise typer.Exit(2) from error
-
-    return wrapped
 
 
 @app.command()
@@ -82,7 +50,7 @@ def find_recipe(name: str) -> Path:
 
     if Path(name).suffix in (".yaml", ".yml"):
         return Path(name)
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     # in a checkout the recipes lie beside src, in an installed package inside it
     folders = (package.parents[1] / "recipes" / "pretrain", package / "recipes" / "pretrain")
     folder = next((folder for folder in folders if folder.is_dir()), folders[-1])
@@ -202,111 +170,3 @@ def reconstruct(
     if table is not None:
         out.print(table)
     out.print(f"wrote {picture}" + (f" and {scores}" if scores else ""))
-
-
-@data_app.command("index")
-@reports_input_errors
-def data_index(
-    layout: Annotated[str, typer.Argument(help="image-folder, sen12ms, mdas, bigearthnet, ssl4eo-s12 or pairs.")],
-    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
-    manifest: Annotated[Path, typer.Option("--out", help="Manifest to write (Parquet).")] = Path("manifest.parquet"),
-    sensor: Annotated[
-        list[str] | None,
-        typer.Option(help="CARD[:band,...]=PATTERN[@file bands] for `pairs`; else a card to use. May be given often."),
-    ] = None,
-    scenes: Annotated[Path | None, typer.Option(help="CSV that groups samples into scenes (`pairs`).")] = None,
-    val_fraction: Annotated[float, typer.Option(help="Share of scenes held out where there is no split.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the draw of scenes.")] = 0,
-    split: Annotated[str | None, typer.Option(help="Put every sample into this split.")] = None,
-    skip_bad: Annotated[int, typer.Option(min=0, help="Bad files to leave out before it is an error.")] = 0,
-    cloudy: Annotated[bool, typer.Option("--cloudy", help="Cloudy in place of clear Sentinel-2 (`sen12ms`).")] = False,
-    product: Annotated[str, typer.Option(help="Sentinel-2 product of `ssl4eo-s12`: s2c or s2a.")] = "s2c",
-    tile_size: Annotated[int, typer.Option(min=1, help="Side of a tile in RGB pixels (`mdas`).")] = 384,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a card: SENSOR[.BAND].FIELD=VALUE. May be given often.")
-    ] = None,
-) -> None:
-    """List a data set's samples in a manifest, looking into every file's header.
-
-    For example:
-
-        msgfm data index image-folder UCMerced_LandUse --out ucmerced.parquet
-
-        msgfm data index sen12ms SEN12MS --out sen12ms.parquet --val-fraction 0.05
-
-        msgfm data index pairs mine --sensor rgb=photos --sensor heights.yaml=dsm/{id}.tif@1 --out mine.parquet
-
-        msgfm data index sen12ms MINE --set sentinel2.offset=-1000 --out mine.parquet
-    """
-    from msgfm.data.layouts import LayoutOptions, index_layout
-    from msgfm.data.records import write_manifest
-
-    options = LayoutOptions(
-        sensors=tuple(sensor or ()), scenes=scenes, cloudy=cloudy, product=product, tile_size=tile_size
-    )
-    result = index_layout(
-        layout,
-        root,
-        options,
-        val_fraction=val_fraction,
-        seed=seed,
-        split=split,
-        skip_bad=skip_bad,
-        settings=settings or (),
-    )
-    write_manifest(result.manifest, manifest)
-    for message in result.left_out:
-        errors.print(f"left out: {escape(message)}", highlight=False)
-    counts = ", ".join(f"{number} {name}" for name, number in result.combinations.items())
-    splits = ", ".join(f"{number} {name}" for name, number in result.splits.items())
-    out.print(f"wrote {manifest}: {counts}; {splits}", highlight=False)
-
-
-@data_app.command("stats")
-@reports_input_errors
-def data_stats(
-    manifests: Annotated[list[Path], typer.Argument(help="One or several manifests, measured together.")],
-    split: Annotated[str, typer.Option(help="Which split; `all` for every sample.")] = "train",
-) -> None:
-    """Show each band's mean, standard deviation and range, and print the lines for its sensor card.
-
-    For example:
-
-        msgfm data stats mine.parquet
-    """
-    from rich.table import Table
-
-    from msgfm.data.records import read_manifest
-    from msgfm.data.statistics import band_statistics, card_lines
-
-    contents = [read_manifest(manifest) for manifest in manifests]
-    cards = {name: card for content in contents for name, card in content.sensors.items()}
-    for name, bands in band_statistics(*contents, split=split).items():
-        table = Table(title=name, title_justify="left")
-        for heading in ("band", "mean", "std", "min", "max", "with data"):
-            table.add_column(heading, justify="left" if heading == "band" else "right")
-        for band, found in bands.items():
-            numbers = (f"{value:.5g}" for value in (found.mean, found.std, found.minimum, found.maximum))
-            table.add_row(band, *numbers, f"{found.valid_share:.1%}")
-        out.print(table)
-        out.print(card_lines(cards[name], bands), highlight=False, markup=False)
-
-
-@data_app.command("synth")
-@reports_input_errors
-def data_synth(
-    folder: Annotated[Path, typer.Argument(help="Where the images go.")],
-    scenes: Annotated[int, typer.Option(min=1, help="Scenes to make for each data set.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Of the world.")] = 0,
-    size: Annotated[int, typer.Option(min=32, help="Side of an image in pixels.")] = 128,
-) -> None:
-    """Make plausible images of Sentinel-1, Sentinel-2, RGB and DSM to try things on.
-
-    For example:
-
-        msgfm data synth world --scenes 200 --seed 1
-    """
-    from msgfm.data.synthetic import write_world
-
-    write_world(folder, scenes=scenes, seed=seed, size=size)
-    out.print(f"wrote {scenes} scenes of each data set to {folder}: sen12ms, rgb_dsm, rgb")

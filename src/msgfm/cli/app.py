@@ -1,0 +1,42 @@
+"""The command line's frame: the two apps that commands are added to, their consoles, how errors are told."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.markup import escape
+
+from msgfm.errors import InputError
+from msgfm.training.progress import make_console
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    help="Multisensor foundation models for Earth observation: pretraining on your sensors, paired or not.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+data_app = typer.Typer(help="From folders of images to manifests, statistics and test data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+errors = make_console(stderr=True)
+out = make_console()
+
+
+def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turns an `InputError` into a message and exit code 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except InputError as error:
+            errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            raise typer.Exit(2) from error
+
+    return wrapped
