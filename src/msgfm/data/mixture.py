@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, Sampler
 
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, Sample
-from msgfm.data.transforms import crop_and_flip
+from msgfm.data.transforms import crop_and_flip, jitter_radiometry
 from msgfm.errors import InputError
 from msgfm.models.masking import random_patch_mask
 from msgfm.models.msgfm import ABSENT
@@ -38,6 +38,7 @@ class Source:
         sensors: names of the sensors used of it.
         batch_size: samples per step and rank.
         lr: learning rate of its steps.
+        jitter: how much brightness and contrast change at random (`transforms.jitter_radiometry`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Source:
     sensors: tuple[str, ...]
     batch_size: int
     lr: float
+    jitter: float = 0.0
 
     def __len__(self) -> int:
         return sum(len(manifest.samples) for manifest in self.manifests)
@@ -241,6 +243,8 @@ class MixtureDataset(Dataset[Batch]):
         rng = np.random.default_rng(entropy)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         images = crop_and_flip(self._read(source, key.sample, bad), self.image_size, rng)
+        if source.jitter:
+            images = jitter_radiometry(images, source.cards, source.jitter, rng)
         squares = self.image_size // self.mask_patch_size
         names = sorted(images)
         out = {}

@@ -1,4 +1,4 @@
-"""Random crop and flip, the same for all images of a sample."""
+"""What is done to a sample at random (crop, flip, brightness), and the squares that scores are taken on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
+from msgfm.sensors import Sensor
 
 Image = NDArray[np.float32]
 
@@ -31,6 +33,31 @@ def crop_and_flip(images: Mapping[str, Image], size: int, rng: np.random.Generat
         crop = crop[:, ::-1] if flip_vertically else crop
         crop = crop[:, :, ::-1] if flip_horizontally else crop
         out[name] = np.ascontiguousarray(crop)
+    return out
+
+
+def jitter_radiometry(
+    images: Mapping[str, Image], sensors: Mapping[str, Sensor], strength: float, rng: np.random.Generator
+) -> dict[str, Image]:
+    """Changes brightness and contrast of each image at random, as other light, air or season would.
+
+    Contrast by one factor per image, brightness by a shift per band: x -> mean + (1 + a)(x - mean) + b std, with the
+    card's mean and std, and a and b uniform in -strength..strength. So that a model cannot learn a few places by heart.
+
+    Args:
+        images: per sensor (C, H, W) in physical units, NaN where there is no data.
+        sensors: their cards.
+        strength: largest change, in standard deviations of the card (brightness) and as a share (contrast).
+        rng: the sample's own generator.
+    """
+    out = {}
+    for name in sorted(images):
+        bands = sensors[name].bands
+        mean = np.array([band.mean for band in bands], np.float32)[:, None, None]
+        std = np.array([band.std for band in bands], np.float32)[:, None, None]
+        contrast = np.float32(1 + rng.uniform(-strength, strength))
+        brightness = rng.uniform(-strength, strength, (len(bands), 1, 1)).astype(np.float32)
+        out[name] = mean + contrast * (images[name] - mean) + brightness * std
     return out
 
 

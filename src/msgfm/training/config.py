@@ -23,6 +23,8 @@ class SourceConfig(Config):
         sensors: names of the sensors to use; null is all of the manifest.
         roles: which images to use of samples that have several of one sensor; images of different roles (two dates)
             become samples of their own. Cloudy ones are left out unless `cloudy` is named.
+        jitter: how much brightness (in the card's standard deviations) and contrast (as a share) change at random; not
+            in the paper, for small sources, whose few places a model would learn by heart.
     """
 
     manifest: tuple[Path, ...] = Field(min_length=1)
@@ -31,6 +33,7 @@ class SourceConfig(Config):
     split: str = "train"
     sensors: tuple[str, ...] | None = Field(default=None, min_length=1)
     roles: tuple[str, ...] = Field(default=("", "before", "after"), min_length=1)
+    jitter: float = Field(default=0.0, ge=0, lt=1)
 
     @field_validator("manifest", mode="before")
     @classmethod

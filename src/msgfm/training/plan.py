@@ -84,7 +84,12 @@ class Plan:
         shaping["hardware"] = {key: config["hardware"][key] for key in ("precision", "accumulate")}
         shaping["devices"] = self.order.world_size
         shaping["sources"] = {
-            source.name: {"lr": source.lr, "batch_size": source.batch_size, "samples": source.digest}
+            source.name: {
+                "lr": source.lr,
+                "batch_size": source.batch_size,
+                "jitter": source.jitter,
+                "samples": source.digest,
+            }
             for source in self.sources
         }
         shaping["order"] = [source.name for source in self.sources]

@@ -29,6 +29,7 @@ def load_sources(config: PretrainConfig) -> list[Source]:
             sensors=tuple(sorted({sensor for manifest in manifests for sensor in manifest.sensors})),
             batch_size=config.sources[name].batch_size or shared[name],
             lr=config.sources[name].lr,
+            jitter=config.sources[name].jitter,
         )
         for name, manifests in loaded.items()
     ]
