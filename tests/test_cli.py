@@ -393,3 +393,31 @@ def test_demo_data_that_were_half_indexed_are_taken_up(tmp_path: Path) -> None:
     manifests["rgb"].unlink()
     make_demo_data(tmp_path / "data", 8)
     assert {name: path.read_bytes() for name, path in manifests.items()} == before
+
+
+def test_index_set_changes_what_stored_numbers_mean(tmp_path: Path) -> None:
+    from msgfm.data.reader import read_sample
+    from msgfm.data.records import read_manifest
+    from msgfm.geo.raster import write_geotiff
+
+    write_geotiff(tmp_path / "images" / "a.tif", np.full((12, 8, 8), 3000, np.uint16))
+    arguments = [
+        "data",
+        "index",
+        "pairs",
+        tmp_path,
+        "--sensor",
+        "sentinel2_l2a=images",
+        "--out",
+        tmp_path / "m.parquet",
+    ]
+    run(*arguments, "--set", "sentinel2_l2a.offset=-1000", "--set", "sentinel2_l2a.B04.offset=0")
+    manifest = read_manifest(tmp_path / "m.parquet")
+    image = read_sample(manifest.root, manifest.samples[0], manifest.sensors)["sentinel2_l2a"]
+    np.testing.assert_allclose(image[[2, 3, 4], 0, 0], [0.2, 0.3, 0.2], rtol=1e-6)
+    for setting, message in [
+        ("sentinel2.offset=-1000", "no sensor 'sentinel2' here"),
+        ("sentinel2_l2a.offset", "write SENSOR.FIELD=VALUE"),
+        ("sentinel2_l2a.B04.colour=red", "colour"),
+    ]:
+        assert_says(refused(*arguments, "--set", setting), message)

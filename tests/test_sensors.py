@@ -13,7 +13,7 @@ import rasterio
 from msgfm.errors import InputError
 from msgfm.sensors import Band, Sensor, builtin_sensors, load_sensor
 
-BUILTIN = ("dsm", "landsat8", "rgb", "sentinel1", "sentinel2", "worldview3")
+BUILTIN = ("dsm", "landsat8", "rgb", "sentinel1", "sentinel2", "sentinel2_l2a", "worldview3")
 
 # Constants as the sources print them, in their units and their order.
 SSL4EO_S2C_MEAN = (
@@ -23,6 +23,14 @@ SSL4EO_S2C_MEAN = (
 SSL4EO_S2C_STD = (
     786.78685367, 850.34818441, 875.06484736, 1138.84957046, 1122.17775652, 1161.59187054, 1274.39184232,
     1248.42891965, 1345.52684884, 577.31607053, 51.15431158, 1336.09932639, 1136.53823676,
+)  # fmt: skip
+SSL4EO_S2A_MEAN = (
+    752.40087073, 884.29673756, 1144.16202635, 1297.47289228, 1624.90992062, 2194.6423161, 2422.21248945,
+    2517.76053101, 2581.64687018, 2645.51888987, 2368.51236873, 1805.06846033,
+)  # fmt: skip
+SSL4EO_S2A_STD = (
+    1108.02887453, 1155.15170768, 1183.6292542, 1368.11351514, 1370.265037, 1355.55390699, 1416.51487101,
+    1474.78900051, 1439.3086061, 1582.28010962, 1455.52084939, 1343.48379601,
 )  # fmt: skip
 SENTINEL2A_NM_AND_M = {  # ESA, Sentinel-2 MSI technical guide
     "B01": (442.7, 60), "B02": (492.4, 10), "B03": (559.8, 10), "B04": (664.6, 10), "B05": (704.1, 20),
@@ -94,6 +102,31 @@ def test_sentinel2_bands_wavelengths_and_statistics_are_those_of_esa_and_ssl4eo_
         assert physical(band, 10000) == pytest.approx(1)
         assert physical(band.model_copy(update={"offset": -1000}), 1000) == 0  # baseline 04.00, as the card says
         assert band.valid_range == pytest.approx(((0 - 1000) / 10000, 32767 / 10000))
+
+
+def test_level_2a_is_level_1c_without_b10_and_with_statistics_of_its_own():
+    ours, level1 = load_sensor("sentinel2_l2a"), load_sensor("sentinel2")
+    assert ours.band_names == tuple(name for name in level1.band_names if name != "B10")
+    for band, mean, std in zip(ours.bands, SSL4EO_S2A_MEAN, SSL4EO_S2A_STD, strict=True):
+        other = level1.bands[level1.index_of(band.name)]
+        assert band.model_dump(exclude={"mean", "std"}) == other.model_dump(exclude={"mean", "std"})
+        assert (band.mean, band.std) == (pytest.approx(mean / 1e4, abs=1e-6), pytest.approx(std / 1e4, abs=1e-6))
+
+
+def test_settings_change_all_bands_one_band_or_the_card():
+    card = load_sensor("sentinel2")
+    assert {band.offset for band in card.with_setting("offset", -1000).bands} == {-1000}
+    one = card.with_setting("B10.nodata", 65535)
+    assert [band.name for band in one.bands if band.nodata == 65535] == ["B10"]
+    assert card.with_setting("centre", "image").centre == "image"
+    for path, value, message in [
+        ("B99.offset", 1, "no band 'B99'"),
+        ("ofset", 1, "ofset"),
+        ("scale", 0, "scale is 0"),
+        ("scale", "much", "scale"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            card.with_setting(path, value)
 
 
 def test_sentinel1_is_clipped_decibel():

@@ -189,6 +189,40 @@ def altered(name: str, **changes: Any) -> Sensor:
     return Sensor.model_validate(card.model_dump() | changes)
 
 
+def test_files_of_one_sensor_may_be_stored_differently(tmp_path):
+    ours = write(tmp_path / "a.parquet", [(("sentinel2",), "train")])
+    theirs = {"sentinel2": load_sensor("sentinel2").with_setting("offset", -1000)}
+    other = write(tmp_path / "b.parquet", [(("sentinel2",), "train")], theirs)
+    sources = load_sources(recipe({"a": ours, "b": other}))
+    assert agree_on_sensors(sources) == (load_sensor("sentinel2"),)
+    # what the reader is told stays with each manifest
+    assert [source.manifests[0].sensors["sentinel2"].bands[3].offset for source in sources] == [0, -1000]
+    assert sources[0].digest.split()[0] == sources[1].digest.split()[0] and sources[0].digest != sources[1].digest
+
+
+def test_roles_become_samples_of_their_own_and_clouds_stay_out(tmp_path):
+    def image(role: str) -> SensorImage:
+        file = RasterFile(path=f"{role or 'clear'}.tif", bands=("R", "G", "B"), file_bands=(1, 2, 3))
+        return SensorImage(sensor="rgb", height=8, width=8, files=(file,), role=role)
+
+    images = tuple(image(role) for role in ("", "before", "after", "cloudy"))
+    for one in images:
+        (tmp_path / one.files[0].path).touch()
+    sample = Sample(sample="a", scene="a", split="train", images=images)
+    path = tmp_path / "roles.parquet"
+    sensors = {"rgb": load_sensor("rgb")}
+    write_manifest(Manifest(root=tmp_path, layout="pairs", sensors=sensors, samples=(sample,)), path)
+    (source,) = load_sources(recipe({"a": path}))
+    assert [one.sample for one in source.manifests[0].samples] == ["a", "a@before", "a@after"]
+    assert [one.images[0].files[0].path for one in source.manifests[0].samples] == [
+        "clear.tif", "before.tif", "after.tif",
+    ]  # fmt: skip
+    (cloudy,) = load_sources(recipe({"a": {"manifest": path, "roles": ["cloudy"]}}))
+    assert [one.sample for one in cloudy.manifests[0].samples] == ["a@cloudy"]
+    with pytest.raises(InputError, match="no samples of split 'train' in the role dusk"):
+        load_sources(recipe({"a": {"manifest": path, "roles": ["dusk"]}}))
+
+
 def test_cards_that_disagree_are_refused(tmp_path):
     first = write(tmp_path / "a.parquet", [(("sentinel1",), "train")])
     other = {"sentinel1": altered("sentinel1", clip=not load_sensor("sentinel1").clip)}

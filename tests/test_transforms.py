@@ -1,4 +1,4 @@
-"""Crops and flips, on images whose values are their own coordinates."""
+"""Crops, flips, squares and jitter, on images whose values are their own coordinates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msgfm.data.transforms import centre_crop, crop_and_flip, fill_up
+from msgfm.data.transforms import centre_crop, crop_and_flip, fill_up, jitter_radiometry, squares_over
+from msgfm.sensors import Sensor
 
 sides = st.integers(1, 12)
 
@@ -96,3 +97,47 @@ def test_centre_crop_fills_up_small_images():
     out = centre_crop({"a": coordinates(3, 6)}, 4)["a"]
     np.testing.assert_array_equal(out[:, :3], coordinates(3, 6)[:, :, 1:5])
     assert np.isnan(out[:, 3]).all()
+
+
+SMALL = {  # two bands in their own units
+    "pair": Sensor.model_validate(
+        {
+            "name": "pair",
+            "unit": "1",
+            "valid_range": [0, 9],
+            "bands": [{"name": "a", "mean": 2.0, "std": 0.5}, {"name": "b", "mean": 40.0, "std": 8.0}],
+        }
+    )
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(strength=st.floats(0, 0.9), seed=st.integers(0, 2**32))
+def test_jitter_is_one_contrast_an_image_and_one_shift_a_band_within_its_strength(strength, seed):
+    image = np.random.default_rng(1).normal(0, 3, (2, 5, 5)).astype(np.float32)
+    image[0, 2, 3] = np.nan
+    out = jitter_radiometry({"pair": image}, SMALL, strength, np.random.default_rng(seed))["pair"]
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(image))
+    factors = []
+    for band, before, after in zip(SMALL["pair"].bands, image, out, strict=True):
+        has_data = np.isfinite(before)
+        slope, at_mean = np.polyfit(before[has_data] - band.mean, after[has_data] - band.mean, 1)
+        factors.append(slope)
+        assert abs(at_mean) <= strength * band.std + 1e-4
+    assert factors[0] == pytest.approx(factors[1], abs=1e-4)
+    assert abs(factors[0] - 1) <= strength + 1e-4
+
+
+@settings(max_examples=200, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.integers(1, 16), most=st.integers(1, 50))
+def test_squares_cover_the_image_with_as_few_as_can(height, width, size, most):
+    image = coordinates(height, width)
+    squares = [square["a"] for square in squares_over({"a": image}, size, most)]
+    needed = -(-height // size) * -(-width // size)
+    assert len(squares) == min(needed, most)
+    assert all(square.shape == (2, size, size) for square in squares)
+    seen = {(row, column) for square in squares for row, column in square.reshape(2, -1).T if np.isfinite(row)}
+    if most >= needed:
+        assert len(seen) == height * width
+    assert len({square.tobytes() for square in squares}) == len(squares)
