@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from msgfm.data.checks.units import check_units
 from msgfm.data.records import RasterFile, Sample, SensorImage
-from msgfm.data.units import check_units
 from msgfm.errors import InputError
 from msgfm.geo.raster import read_bands
 from msgfm.sensors import Sensor

@@ -1,0 +1,25 @@
+"""The input contract: holds images against their sensor cards and says what does not fit, and what mends it.
+
+Every path into the model calls one of these; none of them changes an image:
+
+- `check_sample(root, sample, sensors) -> list[Finding]` reads a sample's files and checks each image and their grids
+  and registration. Sharding calls it for every sample that it writes.
+- `check_image(stored_image(array, sensor, bands=...)) -> list[Finding]` does so for an array of *stored* numbers.
+- `require_no_errors(findings, accept)` fails closed: it raises `InputError` for errors of kinds that are not accepted.
+"""
+
+from msgfm.data.checks.findings import KINDS, Finding, require_kinds, require_no_errors
+from msgfm.data.checks.images import StoredBand, StoredImage, stored_image
+from msgfm.data.checks.sample import check_image, check_sample
+
+__all__ = [
+    "KINDS",
+    "Finding",
+    "StoredBand",
+    "StoredImage",
+    "check_image",
+    "check_sample",
+    "require_kinds",
+    "require_no_errors",
+    "stored_image",
+]

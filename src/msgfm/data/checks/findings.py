@@ -1,0 +1,99 @@
+"""What a check says: one `Finding` for each thing seen, and the kinds that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from msgfm.errors import InputError
+
+Severity = Literal["error", "warning", "undecided"]
+
+# What a finding can be about. docs/data.md, "What `data check` looks at", says how each is told and where it ends.
+KINDS: dict[str, str] = {
+    "unreadable": "the file is missing, truncated, or lacks bands or pixels that the manifest lists",
+    "band-count": "more or fewer bands than the card has",
+    "band-name": "the file's own name of a band is that of another band",
+    "data-type": "complex numbers, or files of one source in different types",
+    "out-of-range": "values outside the card's range, for a reason that is not known",
+    "dn-as-reflectance": "stored integers (reflectance x 10000) that the card does not scale",
+    "reflectance-as-dn": "reflectance in fractions that the card scales again",
+    "eight-bit": "an 8-bit picture passed as calibrated reflectance",
+    "distribution": "values whose median or spread is far from the card's",
+    "offset-present": "the 1000 that Sentinel-2 processing baseline 04.00 adds is still in",
+    "offset-removed-twice": "the 1000 of Sentinel-2 processing baseline 04.00 was taken away from files without it",
+    "offset-mixed": "files of one source with and without the 1000 of baseline 04.00",
+    "linear-power": "linear power or amplitude where the card says dB",
+    "decibel": "dB where the card says linear power or amplitude",
+    "band-order": "bands in another order than the card's or the listing's",
+    "polarisation-swapped": "co- and cross-polarisation exchanged (VV and VH, HH and HV)",
+    "rgb-order": "red and blue exchanged",
+    "no-data-mark": "a no-data number that neither file nor card names",
+    "no-data-border": "a border of one value that neither file nor card calls no data",
+    "empty-band": "a band without any data beside bands that have some",
+    "constant-band": "a band of one value",
+    "centimetres": "heights in centimetres or millimetres where the card says metres",
+    "pair-grid": "images of one sample in different coordinate systems, on different ground, or of odd resolution",
+    "pair-shift": "images of one sample shifted against each other",
+    "duplicate": "the same pixels under two names",
+    "duplicate-across-splits": "the same pixels in two splits",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was seen.
+
+    Args:
+        kind: a key of `KINDS`.
+        severity: `error`: the input is wrong and must not be used as it is. `warning`: odd, but usable. `undecided`:
+            the images do not say whether it is wrong.
+        file: path of the file, or what the caller calls the image.
+        bands: names of the bands concerned; empty means all.
+        seen: what was measured, with its numbers.
+        expected: what the card or the sensor's physics ask for.
+        confidence: 0..1, how sure the check is of a finding; of an undecided one, how much speaks for it.
+        remedy: what mends it; begins with the command-line option where one does (`--set sentinel2.offset=-1000`).
+        sample: of the manifest; empty for an image without one.
+    """
+
+    kind: str
+    severity: Severity
+    file: str
+    bands: tuple[str, ...] = ()
+    seen: str
+    expected: str
+    confidence: float
+    remedy: str
+    sample: str = ""
+
+    def __str__(self) -> str:
+        bands = f", band {', '.join(self.bands)}" if self.bands else ""
+        return (
+            f"{self.file}{bands}: {self.severity} {self.kind} ({self.confidence:.0%} sure): {self.seen}; expected "
+            f"{self.expected}. {self.remedy}"
+        )
+
+
+def require_kinds(names: Collection[str]) -> None:
+    """Raises `InputError` for a name that is no kind of finding."""
+    if unknown := sorted(set(names) - set(KINDS)):
+        raise InputError(f"no kind of finding {unknown[0]!r}; there are {', '.join(KINDS)}")
+
+
+def require_no_errors(findings: Iterable[Finding], accept: Collection[str] = (), *, shown: int = 10) -> None:
+    """Fails closed: raises `InputError` where a finding is an error whose kind is not accepted.
+
+    Raises:
+        InputError: with the first `shown` of them.
+    """
+    wrong = [finding for finding in findings if finding.severity == "error" and finding.kind not in accept]
+    if not wrong:
+        return
+    lines = "".join(f"\n  {finding}" for finding in wrong[:shown])
+    more = f"\n  and {len(wrong) - shown} more" if len(wrong) > shown else ""
+    kinds = " ".join(f"--accept {kind}" for kind in dict.fromkeys(finding.kind for finding in wrong))
+    raise InputError(
+        f"{len(wrong)} images do not keep to their cards:{lines}{more}\n(to use them as they are: {kinds})"
+    )

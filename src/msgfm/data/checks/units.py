@@ -1,0 +1,135 @@
+"""Are the numbers of a band in the unit that its card states? Training on the wrong unit fails silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msgfm.data.checks.findings import Finding
+from msgfm.data.checks.images import StoredBand, StoredImage
+from msgfm.errors import InputError
+from msgfm.sensors import Band, Sensor
+
+# Numbers that producers write where there is no data, and often do not declare.
+NO_DATA_MARKS = (-9999.0, -32767.0, -32768.0, -99999.0, float(np.finfo(np.float32).min))
+
+
+def unit_findings(image: StoredImage) -> Iterator[Finding]:
+    """At most one finding a band; see `band_problem`."""
+    for one in image.bands:
+        physical = one.physical(one.stored.real.astype(np.result_type(one.stored.dtype, np.float32)))
+        found = band_problem(image.sensor, one, np.where(one.valid, physical, np.nan))
+        if found is not None:
+            yield found
+
+
+def band_problem(sensor: Sensor, one: StoredBand, physical: NDArray[Any]) -> Finding | None:
+    """What puts a band's values outside its card's unit, None where they fit.
+
+    Args:
+        sensor: the card.
+        one: the band.
+        physical: h x w after scale and offset, NaN where there is no data.
+    """
+    band = one.band
+    valid = np.isfinite(physical)
+    values = physical[valid]
+    if values.size == 0:
+        return None
+    low, high = band.valid_range
+    beyond = valid & ((physical < low) | (physical > high))
+    outside = float(beyond.sum() / values.size)
+    own = f"{sensor.name}.{band.name}"
+    if (mark := _undeclared_mark(one.stored[beyond])) is not None:
+        kind, sure, seen = "no-data-mark", 0.99, f"{outside:.2%} of the pixels outside, {mark:g} among them"
+        remedy = f"--set {own}.nodata={mark:g}"
+    elif outside > 0.5:
+        seen = f"{outside:.0%} of the pixels outside"
+        kind, sure, remedy = _likely_cause(sensor, one, values)
+    elif (far := _far_outside(physical[beyond], low, high)) is not None:
+        kind, sure, seen = "no-data-mark", 0.9, f"the value {far:.4g} far outside"
+        stored = far / band.scale - band.offset
+        remedy = f"--set {own}.nodata={stored:.9g} if it means no data; else the file is damaged: fetch it again"
+    elif band.unit.lower() == "db" and low < 0 <= values.min():
+        kind, sure, seen = "linear-power", 0.97, "no pixel is negative"
+        remedy = "convert the files from linear power to decibel, 10*log10(power)"
+    elif _scaled_twice(one.stored, values, band):
+        kind, sure, seen = "reflectance-as-dn", 0.98, "the whole band within a hundredth of the range"
+        remedy = f"--set {sensor.name}.scale=1: the file is scaled already and the card scales again"
+    else:
+        return None
+    return Finding(
+        kind=kind,
+        severity="error",
+        file=one.file,
+        bands=(band.name,),
+        seen=f"{seen} (median {np.median(values):.4g})",
+        expected=f"{low:g}..{high:g} {band.unit}",
+        confidence=sure,
+        remedy=remedy,
+    )
+
+
+def check_units(path: Path, sensor: Sensor, band: Band, stored: NDArray[Any], physical: NDArray[Any]) -> None:
+    """The reader's share of the checks: fails where the values of one band cannot be in the card's unit.
+
+    Args:
+        path: of the file, for the message.
+        sensor: the card.
+        band: the band on it.
+        stored: h x w as the file has them.
+        physical: h x w after scale and offset, NaN where there is no data.
+
+    Raises:
+        InputError: more than half of the valid pixels lie outside `valid_range`, or any of them absurdly far, or the
+            values are those of linear power, of a file that is scaled already, or of a no-data number that neither
+            file nor card names.
+    """
+    found = band_problem(sensor, StoredBand(band=band, file=str(path), stored=stored), physical)
+    if found is not None:
+        raise InputError(
+            f"{path}, band {band.name} of sensor {sensor.name}: {found.seen}; expected {found.expected}. Likely "
+            f"{found.kind}: {found.remedy}; a card of your own can state the file's unit"
+        )
+
+
+def _undeclared_mark(stored: NDArray[Any]) -> float | None:
+    """The no-data number among stored values that lie outside the range."""
+    return next((mark for mark in NO_DATA_MARKS if np.any(stored == mark)), None)
+
+
+def _far_outside(values: NDArray[Any], low: float, high: float) -> float | None:
+    """A value more than a hundred times the range's width away from it: no measurement is that far off."""
+    reach = 100 * (high - low)
+    far = values[(values < low - reach) | (values > high + reach)]
+    return float(far[0]) if far.size else None
+
+
+def _likely_cause(sensor: Sensor, one: StoredBand, values: NDArray[Any]) -> tuple[str, float, str]:
+    """What most often puts values outside a card's range: kind, how sure, and what to do."""
+    band = one.band
+    high = band.valid_range[1]
+    median = float(np.median(values))
+    if band.unit.lower() == "db" and values.min() >= 0:
+        return "linear-power", 0.9, "convert the files from linear power or amplitude to decibel, 10*log10(power)"
+    if band.unit == "reflectance" and band.scale == 1 and median > 10 * abs(high):
+        return "dn-as-reflectance", 0.95, f"--set {sensor.name}.scale=0.0001 if it is reflectance x 10000"
+    if median > high:
+        remedy = f"another scale or offset than the card's (scale {band.scale:g}, offset {band.offset:g})"
+    else:
+        remedy = f"a no-data number that the card does not name, or another offset than the card's ({band.offset:g})"
+    return "out-of-range", 0.9, f"--set {sensor.name}.scale=... or .offset=...: likely {remedy}"
+
+
+def _scaled_twice(stored: NDArray[Any], values: NDArray[Any], band: Band) -> bool:
+    """Whether fractions that fit the range as they are stored all but vanish under the card's scale."""
+    if stored.dtype.kind != "f" or abs(band.scale) > 0.1:
+        return False
+    low, high = band.valid_range
+    unscaled = values / band.scale - band.offset
+    fits = bool(((unscaled >= low) & (unscaled <= high)).mean() > 0.5)
+    return fits and bool(unscaled.any()) and bool(np.abs(values).max() < 0.01 * max(abs(low), abs(high)))
