@@ -18,11 +18,11 @@ from msgfm.config import (
     config_from_dict,
     config_to_dict,
     load_config,
-    parse_yaml,
     save_yaml,
 )
 from msgfm.errors import InputError
 from msgfm.training.config import PretrainConfig
+from msgfm.yaml_text import parse_yaml
 
 
 class Leaf(Config):

@@ -254,6 +254,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
         ("std: 4\n", "", "HH: give both mean and std"),
         ("std: 4", "std: 0", r"bands\.0\.std: .*greater than 0 \(got 0\)"),
         ("std: 4", "std: .nan", r"std: .*finite"),
+        ("unit: dB", "unit: dB\nunit: m", r"card\.yaml is not YAML: unit stands more than once"),
         ("unit: dB", "scale: 0\nunit: dB", "HH: scale is 0"),
         ("clip: true", "display: [HH, HV]", "display takes one band or three, not 2"),
         ("clip: true", "display: [VV]", "no band 'VV'"),

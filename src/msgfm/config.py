@@ -5,7 +5,6 @@ A mistyped key is an error that names its place and the nearest valid key; nothi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from pydantic import ConfigDict, ValidationError
 
 from msgfm.errors import InputError
 from msgfm.validation import CheckedModel, explain
+from msgfm.yaml_text import dump_yaml, parse_yaml
 
 
 class Config(CheckedModel):
@@ -24,39 +24,6 @@ class Config(CheckedModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
-
-
-class _RecipeLoader(yaml.SafeLoader):
-    """PyYAML reads YAML 1.1, where `25e-6` is text and `2026-05-01` a date; here as in 1.2. And no key twice."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - mypy: the base class has it so
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := {key for key in keys if keys.count(key) > 1}:
-            raise yaml.YAMLError(f"{', '.join(sorted(twice))} stands more than once{node.start_mark}")
-        return node
-
-
-class _RecipeDumper(yaml.SafeDumper):
-    """Quotes text that the loader would take for a number."""
-
-
-for _side in (_RecipeLoader, _RecipeDumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-        list("-+0123456789."),
-    )
-
-
-def parse_yaml(text: str) -> Any:
-    """Reads YAML with `25e-6` as a number, `2026-05-01` as text and duplicate keys refused."""
-    return yaml.load(text, Loader=_RecipeLoader)
 
 
 def load_config(kind: type[ConfigT], path: Path, overrides: Sequence[str] = ()) -> ConfigT:
@@ -127,5 +94,4 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 def save_yaml(config: Config, path: Path) -> None:
     """Writes a configuration so that `load_config` reads an equal one."""
-    text = yaml.dump(config_to_dict(config), Dumper=_RecipeDumper, sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(dump_yaml(config_to_dict(config)), encoding="utf-8")

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from msgfm.errors import InputError
 from msgfm.validation import CheckedModel, explain
+from msgfm.yaml_text import parse_yaml
 
 CARDS = Path(__file__).parent / "cards"
 
@@ -186,7 +187,7 @@ def load_sensor(card: str | Path) -> Sensor:
             f"your own is the path of a YAML file (see docs/data.md)"
         )
     try:
-        return Sensor.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Sensor.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise InputError(f"sensor card {path}: {explain(Sensor, error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

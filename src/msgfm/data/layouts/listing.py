@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from msgfm.config import parse_yaml
 from msgfm.data.records import RasterFile, Sample, SensorImage
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor, load_sensor
+from msgfm.yaml_text import parse_yaml
 
 SENTINEL2_L1C = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 SENTINEL2_L2A = tuple(band for band in SENTINEL2_L1C if band != "B10")
