@@ -18,7 +18,7 @@ from msgfm.data.layouts.pairs import parse_spec
 from msgfm.data.layouts.splits import draw_split
 from msgfm.data.reader import read_sample
 from msgfm.data.records import RasterFile, read_manifest, write_manifest
-from msgfm.data.statistics import band_statistics
+from msgfm.data.statistics import measure
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
 from msgfm.sensors import load_sensor
@@ -526,11 +526,11 @@ def test_real_scenes_of_hls_stay_together(real_data: Path, tmp_path: Path) -> No
 
 @pytest.mark.real_data
 def test_real_statistics_are_those_of_the_files(real_data: Path) -> None:
-    found = band_statistics(index("bigearthnet", real_data / "BigEarthNet-v1").manifest, split="all")
+    found = measure(index("bigearthnet", real_data / "BigEarthNet-v1").manifest, split="all").sensors
     for sensor, band, scale in (("sentinel2_l2a", "B04", 1e-4), ("sentinel1", "VV", 1)):
         files = sorted((real_data / "BigEarthNet-v1").rglob(f"*_{band}.tif"))
         pixels = np.stack([rasterio.open(path).read(1).astype(np.float64) * scale for path in files])
-        one = found[sensor][band]
+        one = found[sensor].bands[band]
         if sensor == "sentinel1":
             pixels = pixels.clip(-30, 5)
         np.testing.assert_allclose((one.mean, one.std), (pixels.mean(), pixels.std()), rtol=1e-6)

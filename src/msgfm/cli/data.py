@@ -74,29 +74,56 @@ def data_index(
 def data_stats(
     manifests: Annotated[list[Path], typer.Argument(help="One or several manifests, measured together.")],
     split: Annotated[str, typer.Option(help="Which split; `all` for every sample.")] = "train",
+    sensor: Annotated[list[str] | None, typer.Option(help="Measure this sensor alone. May be given often.")] = None,
+    cloudy: Annotated[bool, typer.Option("--cloudy", help="Count images in the role `cloudy`, too.")] = False,
+    card: Annotated[
+        Path | None, typer.Option("--out", help="Sensor card to write (YAML); of several sensors, the folder for them.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="File to write all numbers to.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes; 0 is this one alone.", show_default="one a core")
+    ] = None,
+    skip_bad: Annotated[int, typer.Option(min=0, help="Unreadable samples to leave out before it is an error.")] = 0,
 ) -> None:
-    """Show each band's mean, standard deviation and range, and print the lines for its sensor card.
+    """Show each band's mean, standard deviation, range and percentiles, and write sensor cards with them.
 
     For example:
 
-        msgfm data stats mine.parquet
+        msgfm data stats mine.parquet --out mine.yaml
+
+        msgfm data stats a.parquet b.parquet --out cards --json statistics.json
     """
-    from rich.table import Table
+    import os
 
     from msgfm.data.records import read_manifest
-    from msgfm.data.statistics import band_statistics, card_lines
+    from msgfm.data.statistics import card_paths, measure, statistics_table, write_cards, write_json
 
     contents = [read_manifest(manifest) for manifest in manifests]
-    cards = {name: card for content in contents for name, card in content.sensors.items()}
-    for name, bands in band_statistics(*contents, split=split).items():
-        table = Table(title=name, title_justify="left")
-        for heading in ("band", "mean", "std", "min", "max", "with data"):
-            table.add_column(heading, justify="left" if heading == "band" else "right")
-        for band, found in bands.items():
-            numbers = (f"{value:.5g}" for value in (found.mean, found.std, found.minimum, found.maximum))
-            table.add_row(band, *numbers, f"{found.valid_share:.1%}")
-        out.print(table)
-        out.print(card_lines(cards[name], bands), highlight=False, markup=False)
+    if card is not None:  # refused now rather than after hours of reading
+        card_paths(card, sensor or sorted({name for content in contents for name in content.sensors}))
+    measurement = measure(
+        *contents,
+        split=split,
+        sensors=sensor,
+        cloudy=cloudy,
+        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        skip_bad=skip_bad,
+    )
+    for message in measurement.left_out:
+        errors.print(f"left out: {escape(message)}", highlight=False)
+    for measured in measurement.sensors.values():
+        out.print(statistics_table(measured))
+    names = [manifest.name for manifest in manifests]
+    if json is not None:
+        write_json(json, measurement, {"manifests": names, "split": split, "cloudy": cloudy})
+        out.print(f"wrote {json}", highlight=False)
+    if card is not None:
+        paths = card_paths(card, list(measurement.sensors))
+        origin = f"{', '.join(names)} (split {split}{', with cloudy images' if cloudy else ''})"
+        for note in write_cards(paths, measurement.sensors, origin):
+            errors.print(escape(note), highlight=False)
+        for path in paths.values():
+            out.print(f"wrote {path}", highlight=False)
 
 
 @data_app.command("synth")
