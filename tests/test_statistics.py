@@ -186,7 +186,8 @@ def test_several_manifests_count_together_where_they_have_the_split(tmp_path: Pa
     b = manifest_of(tmp_path / "b", card(offset=3000), [image - 3000 for image in heights], ["train"] * 3)
     c = manifest_of(tmp_path / "c", card(), heights, ["val"] * 3)
     found = measure(a, b, c).sensors["s"]
-    assert found.images == 6
+    assert found.images == 6 and found.storage_differs and not measure(a, c).sensors["s"].storage_differs
+    assert "different ways" in measured_card(found, "m")[1][-1]
     assert found.bands["A"].mean == pytest.approx(one(a).bands["A"].mean, rel=1e-7)
     with pytest.raises(InputError, match="has no samples of split 'test'"):
         measure(a, c, split="test")

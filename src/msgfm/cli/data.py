@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from msgfm.cli.app import data_app, errors, out, reports_input_errors
+
+if TYPE_CHECKING:
+    from msgfm.data.records import Manifest
 
 
 @data_app.command("index")
@@ -119,11 +122,17 @@ def data_stats(
         out.print(f"wrote {json}", highlight=False)
     if card is not None:
         paths = card_paths(card, list(measurement.sensors))
-        origin = f"{', '.join(names)} (split {split}{', with cloudy images' if cloudy else ''})"
-        for note in write_cards(paths, measurement.sensors, origin):
+        origins = {name: _origin(name, names, contents, split, cloudy) for name in paths}
+        for note in write_cards(paths, measurement.sensors, origins):
             errors.print(escape(note), highlight=False)
         for path in paths.values():
             out.print(f"wrote {path}", highlight=False)
+
+
+def _origin(sensor: str, names: list[str], contents: list[Manifest], split: str, cloudy: bool) -> str:
+    """What a sensor was measured on, for its card's description."""
+    files = (name for name, content in zip(names, contents, strict=True) if sensor in content.sensors)
+    return f"{', '.join(files)} (split {split}{', with cloudy images' if cloudy else ''})"
 
 
 @data_app.command("synth")

@@ -40,21 +40,23 @@ def card_paths(out: Path, sensors: Sequence[str]) -> dict[str, Path]:
     return {name: out for name in sensors}
 
 
-def write_cards(paths: Mapping[str, Path], sensors: Mapping[str, SensorStatistics], origin: str) -> list[str]:
+def write_cards(
+    paths: Mapping[str, Path], sensors: Mapping[str, SensorStatistics], origins: Mapping[str, str]
+) -> list[str]:
     """Writes one card for each sensor, all or (where one cannot be made) none.
 
     Args:
         paths: by sensor.
         sensors: what was measured, by sensor.
-        origin: manifests and split, for the description.
+        origins: manifests and split by sensor, for the description.
 
     Returns:
-        What became of bands that no file holds.
+        What the user must know of them, as `measured_card` says it.
 
     Raises:
         InputError: as `measured_card`, or a file cannot be written.
     """
-    cards = {name: measured_card(measured, origin) for name, measured in sensors.items()}
+    cards = {name: measured_card(measured, origins[name]) for name, measured in sensors.items()}
     for name, (card, _) in cards.items():
         with write_atomically(paths[name]) as temporary:
             temporary.write_text(card_text(card), encoding="utf-8")
@@ -62,7 +64,7 @@ def write_cards(paths: Mapping[str, Path], sensors: Mapping[str, SensorStatistic
 
 
 def measured_card(measured: SensorStatistics, origin: str) -> tuple[Sensor, list[str]]:
-    """The card with the measured numbers, and what became of bands that no file holds.
+    """The card with the measured numbers, and what the user must know of it.
 
     A band that no file holds cannot be measured: it keeps the card's own numbers, or else is left out.
 
@@ -80,6 +82,11 @@ def measured_card(measured: SensorStatistics, origin: str) -> tuple[Sensor, list
             notes.append(f"{sensor.name}: no file holds band {band.name}; it keeps the card's mean and std")
         else:
             notes.append(f"{sensor.name}: no file holds band {band.name}; the card is without it")
+    if measured.storage_differs:
+        notes.append(
+            f"{sensor.name}: the manifests' files store it in different ways; the card has the scale, offset and nodata "
+            f"of the first manifest, so index the others with --set as before"
+        )
     pixels = max(found.count for found in measured.bands.values())
     text = f"{_MEASURED} on {origin}: {measured.images} images, up to {pixels} pixels a band with data."
     if kept:
@@ -110,7 +117,8 @@ def _measured_band(sensor: Sensor, band: Band, found: BandStatistics) -> Band:
 def card_text(sensor: Sensor) -> str:
     """YAML that `load_sensor` reads as this sensor, if its description has no runs of blanks."""
     head = sensor.model_dump(mode="json", exclude_defaults=True, exclude={"bands", "description"})
-    shared = {key: value for key in _SHARED if (value := _usual(sensor, key)) != Band.model_fields[key].default}
+    usual = {key: _usual(sensor, key) for key in _SHARED}
+    shared = {key: value for key, value in usual.items() if value != Band.model_fields[key].default}
     description = textwrap.fill(
         sensor.description,
         _WIDTH,
@@ -127,8 +135,9 @@ def card_text(sensor: Sensor) -> str:
 
 
 def _usual(sensor: Sensor, key: str) -> Any:
-    """The value that most bands have."""
-    return Counter(getattr(band, key) for band in sensor.bands).most_common(1)[0][0]
+    """The value that more than half of the bands have; the default where there is none."""
+    value, bands = Counter(getattr(band, key) for band in sensor.bands).most_common(1)[0]
+    return value if 2 * bands > len(sensor.bands) else Band.model_fields[key].default
 
 
 def _own_fields(band: Band, shared: dict[str, Any]) -> dict[str, Any]:
@@ -143,8 +152,14 @@ def _line(key: str, value: Any) -> str:
 
 def _flow(value: Any) -> str:
     """One line of YAML."""
-    plain = list(value) if isinstance(value, tuple) else value
-    if isinstance(value, dict):
-        plain = {key: list(entry) if isinstance(entry, tuple) else entry for key, entry in value.items()}
-    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True)
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True)
     return text.removesuffix("...\n").strip()
+
+
+def _plain(value: Any) -> Any:
+    """Lists for tuples, and whole numbers without a decimal point."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 else value

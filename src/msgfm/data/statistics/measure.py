@@ -33,11 +33,13 @@ class SensorStatistics:
         sensor: its card, of the first manifest that has it.
         images: how many were measured.
         bands: by name, in the card's order.
+        storage_differs: whether another manifest's card says otherwise how files store it.
     """
 
     sensor: Sensor
     images: int
     bands: dict[str, BandStatistics]
+    storage_differs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,7 @@ def measure(
                 sensor=card,
                 images=total.images[name],
                 bands=dict(zip(card.band_names, map(band_statistics, total.bands[name]), strict=True)),
+                storage_differs=any(manifest.sensors.get(name, card) != card for manifest in manifests),
             )
             for name, card in cards.items()
             if name in total.images

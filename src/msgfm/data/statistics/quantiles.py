@@ -72,7 +72,7 @@ class QuantileSketch:
 
 def sketch(values: NDArray[np.float32], valid_range: tuple[float, float]) -> QuantileSketch:
     """The sketch of some finite values, of any shape."""
-    ordered = np.sort(values, axis=None)
+    ordered, counts = np.unique(values, return_counts=True)
     low, high = valid_range
     along = (ordered.astype(np.float64) - low) / (high - low)
     # 1 within the range, 1 + distance / width beyond; then the logarithm to base 2, linear between powers of 2: it has
@@ -80,7 +80,7 @@ def sketch(values: NDArray[np.float32], valid_range: tuple[float, float]) -> Qua
     mantissa, exponent = np.frexp(np.maximum(np.abs(along - 0.5) + 0.5, 1))
     place = np.clip(along, 0, 1) + np.sign(along - 0.5) * (exponent + 2 * mantissa - 2)
     bins = np.floor(place * BINS).astype(np.int64)
-    return _collapse(valid_range, bins, np.ones(bins.size, np.int64), ordered, ordered)
+    return _collapse(valid_range, bins, counts, ordered, ordered)
 
 
 def merge_sketches(a: QuantileSketch, b: QuantileSketch) -> QuantileSketch:
