@@ -15,7 +15,7 @@ KINDS: dict[str, str] = {
     "unreadable": "the file is missing, truncated, or lacks bands or pixels that the manifest lists",
     "band-count": "more or fewer bands than the card has",
     "band-name": "the file's own name of a band is that of another band",
-    "data-type": "complex numbers, or files of one source in different types",
+    "data-type": "complex numbers, which no card describes",
     "out-of-range": "values outside the card's range, for a reason that is not known",
     "dn-as-reflectance": "stored integers (reflectance x 10000) that the card does not scale",
     "reflectance-as-dn": "reflectance in fractions that the card scales again",
@@ -30,10 +30,11 @@ KINDS: dict[str, str] = {
     "polarisation-swapped": "co- and cross-polarisation exchanged (VV and VH, HH and HV)",
     "rgb-order": "red and blue exchanged",
     "no-data-mark": "a no-data number that neither file nor card names",
+    "nan-border": "a border without data (NaN or the declared number), which is left out",
     "no-data-border": "a border of one value that neither file nor card calls no data",
     "empty-band": "a band without any data beside bands that have some",
     "constant-band": "a band of one value",
-    "centimetres": "heights in centimetres or millimetres where the card says metres",
+    "centimetres": "heights in centimetres where the card says metres",
     "pair-grid": "images of one sample in different coordinate systems, on different ground, or of odd resolution",
     "pair-shift": "images of one sample shifted against each other",
     "duplicate": "the same pixels under two names",
@@ -56,6 +57,7 @@ class Finding:
         confidence: 0..1, how sure the check is of a finding; of an undecided one, how much speaks for it.
         remedy: what mends it; begins with the command-line option where one does (`--set sentinel2.offset=-1000`).
         sample: of the manifest; empty for an image without one.
+        image: key of the image in its sample (`SensorImage.key`); likewise.
     """
 
     kind: str
@@ -67,6 +69,7 @@ class Finding:
     confidence: float
     remedy: str
     sample: str = ""
+    image: str = ""
 
     def __str__(self) -> str:
         bands = f", band {', '.join(self.bands)}" if self.bands else ""
@@ -74,6 +77,12 @@ class Finding:
             f"{self.file}{bands}: {self.severity} {self.kind} ({self.confidence:.0%} sure): {self.seen}; expected "
             f"{self.expected}. {self.remedy}"
         )
+
+
+def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors before warnings before what is undecided; the surest first."""
+    ranks = ("error", "warning", "undecided")
+    return sorted(findings, key=lambda finding: (ranks.index(finding.severity), -finding.confidence))
 
 
 def require_kinds(names: Collection[str]) -> None:

@@ -76,12 +76,14 @@ class StoredImage:
         bands: those that there are.
         sample: of the manifest; empty where there is none.
         gsd_m: size of the finest band's pixels in metres; None where the file has no coordinates.
+        surplus: channels of the array beyond its bands (negative: bands without a channel).
     """
 
     sensor: Sensor
     bands: tuple[StoredBand, ...]
     sample: str = ""
     gsd_m: float | None = None
+    surplus: int = 0
 
     @property
     def file(self) -> str:
@@ -140,7 +142,7 @@ def stored_image(
         InputError: a band that the card does not have.
     """
     names = sensor.band_names if bands is None else tuple(bands)
-    mask = stored.mask if isinstance(stored, np.ma.MaskedArray) and np.ma.is_masked(stored) else None
+    mask = np.ma.getmaskarray(stored) if np.ma.is_masked(stored) else None
     values = np.ma.getdata(stored)
     return StoredImage(
         sensor=sensor,
@@ -149,12 +151,13 @@ def stored_image(
                 band=sensor.bands[sensor.index_of(name)],
                 file=file,
                 stored=values[i],
-                tagged=None if mask is None else np.asarray(mask[i]),
+                tagged=None if mask is None else mask[i],
             )
             for i, name in enumerate(names[: len(values)])
         ),
         sample=sample,
         gsd_m=gsd_m,
+        surplus=len(values) - len(names),
     )
 
 

@@ -1,20 +1,60 @@
-"""One sample of a manifest held against the cards of its sensors."""
+"""One image, or one sample of a manifest, held against the cards of its sensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from msgfm.data.checks.findings import Finding
-from msgfm.data.checks.images import StoredBand, StoredImage
+from msgfm.data.checks.colour import colour_finding, colour_odds
+from msgfm.data.checks.duplicates import Fingerprint, fingerprint
+from msgfm.data.checks.files import grid_findings, name_findings, read_stored
+from msgfm.data.checks.findings import Finding, sort_findings
+from msgfm.data.checks.heights import height_findings
+from msgfm.data.checks.holes import hole_findings
+from msgfm.data.checks.images import StoredImage
+from msgfm.data.checks.pairs import shift_findings
+from msgfm.data.checks.radar import polarisation_findings
+from msgfm.data.checks.sentinel2 import OFFSET, OffsetEvidence, offset_evidence, offset_finding
+from msgfm.data.checks.spectral import OrderEvidence, order_evidence, order_finding
 from msgfm.data.checks.units import unit_findings
-from msgfm.data.records import RasterFile, Sample, SensorImage
+from msgfm.data.records import Sample
 from msgfm.errors import InputError
-from msgfm.geo.raster import read_bands
 from msgfm.sensors import Sensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What one image says where only several together may decide.
+
+    Args:
+        file: of the image.
+        offset: of Sentinel-2.
+        order: of optical bands.
+        odds: log-odds that a picture's red and blue are in place.
+        bands: names as listed.
+    """
+
+    file: str
+    bands: tuple[str, ...]
+    offset: OffsetEvidence | None = None
+    order: OrderEvidence | None = None
+    odds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What one sample gave.
+
+    Args:
+        findings: worst first.
+        fingerprints: one for each image.
+        evidence: by `SensorImage.key`.
+    """
+
+    findings: tuple[Finding, ...]
+    fingerprints: tuple[Fingerprint, ...] = ()
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
 
 def check_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> list[Finding]:
@@ -31,38 +71,85 @@ def check_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> l
         Everything found, worst first; nothing for a sample that keeps to its cards. A file that cannot be read is a
         finding, not an exception. `require_no_errors` turns errors into one `InputError`.
     """
-    found: list[Finding] = []
-    for image in sample.images:
-        try:
-            stored = read_stored(root, image, sensors[image.sensor], sample=sample.sample)
-        except InputError as error:
-            found.append(_unreadable(str(root / image.files[0].path), error))
-        else:
-            found.extend(check_image(stored))
-    return _sorted(replace(finding, sample=sample.sample) for finding in found)
+    return list(examine_sample(root, sample, sensors).findings)
 
 
 def check_image(image: StoredImage) -> list[Finding]:
     """Holds one image against its card. `stored_image` makes one of an array in memory."""
-    return _sorted(iter(list(unit_findings(image))))
+    return _examine_image(image)[0]
 
 
-def read_stored(root: Path, image: SensorImage, sensor: Sensor, *, sample: str = "") -> StoredImage:
-    """Reads one sensor's files as they are stored.
+def examine_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> Examination:
+    """As `check_sample`, with what the whole manifest's checks need."""
+    found: list[Finding] = []
+    images: list[StoredImage] = []
+    fingerprints: list[Fingerprint] = []
+    evidence: dict[str, Evidence] = {}
+    for image in sample.images:
+        try:
+            stored = read_stored(root, image, sensors[image.sensor], sample=sample.sample)
+            found.extend(name_findings(root, image, sensors[image.sensor]))
+        except InputError as error:
+            found.append(_unreadable(str(root / image.files[0].path), error))
+            continue
+        seen, evidence[image.key] = _examine_image(stored)
+        found.extend(replace(finding, image=image.key) for finding in seen)
+        images.append(stored)
+        if (one := fingerprint(stored, split=sample.split, key=image.key)) is not None:
+            fingerprints.append(one)
+    found.extend(grid_findings(root, sample))
+    found.extend(shift_findings(images))
+    return Examination(
+        findings=tuple(replace(finding, sample=sample.sample) for finding in sort_findings(found)),
+        fingerprints=tuple(fingerprints),
+        evidence=evidence,
+    )
 
-    Raises:
-        InputError: a file is missing, truncated, or lacks a band or window.
-    """
-    bands = [band for file in image.files for band in _stored_bands(root, file, sensor)]
-    return StoredImage(sensor=sensor, bands=tuple(bands), sample=sample)
+
+def _examine_image(image: StoredImage) -> tuple[list[Finding], Evidence]:
+    """Units first: where they are wrong, nothing that compares levels means anything."""
+    evidence = Evidence(file=image.file, bands=image.names)
+    found = list(_structure(image))
+    if any(one.kind == "band-count" for one in found):
+        return found, evidence
+    found += unit_findings(image)
+    found += hole_findings(image)
+    if any(one.severity == "error" for one in found if one.kind not in ("no-data-border", "constant-band")):
+        return sort_findings(found), evidence
+    offset = offset_evidence(image)
+    order = order_evidence(image, OFFSET if offset is not None and offset.state == "present" else 0.0)
+    odds = colour_odds(image)
+    found += offset_finding(image, offset)
+    found += order_finding(image, order)
+    found += colour_finding(image, odds)
+    found += polarisation_findings(image)
+    found += height_findings(image)
+    return sort_findings(found), replace(evidence, offset=offset, order=order, odds=odds)
 
 
-def _stored_bands(root: Path, file: RasterFile, sensor: Sensor) -> Iterator[StoredBand]:
-    path = root / file.path
-    stored = read_bands(path, file.file_bands, file.window)
-    mask = np.ma.getmaskarray(stored)
-    for name, values, tagged in zip(file.bands, stored.data, mask, strict=True):
-        yield StoredBand(band=sensor.bands[sensor.index_of(name)], file=str(path), stored=values, tagged=tagged)
+def _structure(image: StoredImage) -> Iterator[Finding]:
+    """Band count and type."""
+    if image.surplus:
+        yield Finding(
+            kind="band-count",
+            severity="error",
+            file=image.file,
+            seen=f"{len(image.bands) + image.surplus} bands",
+            expected=f"the {len(image.bands)} of sensor {image.sensor.name}",
+            confidence=1.0,
+            remedy=f"--sensor {image.sensor.name}:BAND,...=PATTERN with the bands that there are, or PATTERN@1-3",
+        )
+    if complex_bands := tuple(one.band.name for one in image.bands if one.stored.dtype.kind == "c"):
+        yield Finding(
+            kind="data-type",
+            severity="error",
+            file=image.file,
+            bands=complex_bands,
+            seen="complex numbers",
+            expected=f"real numbers in {image.bands[0].band.unit}",
+            confidence=1.0,
+            remedy="convert the files: amplitude or power of the complex signal, then decibel",
+        )
 
 
 def _unreadable(file: str, error: InputError) -> Finding:
@@ -75,8 +162,3 @@ def _unreadable(file: str, error: InputError) -> Finding:
         confidence=1.0,
         remedy="fetch the file again, or leave it out when indexing (--skip-bad)",
     )
-
-
-def _sorted(findings: Iterator[Finding]) -> list[Finding]:
-    ranks = ("error", "warning", "undecided")
-    return sorted(findings, key=lambda finding: (ranks.index(finding.severity), -finding.confidence))

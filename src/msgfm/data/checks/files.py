@@ -1,0 +1,125 @@
+"""From a manifest's files to stored images, and what their headers say about bands and places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from msgfm.data.checks.findings import Finding
+from msgfm.data.checks.images import StoredBand, StoredImage
+from msgfm.data.layouts.listing import card_band
+from msgfm.data.records import RasterFile, Sample, SensorImage
+from msgfm.geo.raster import RasterInfo, raster_info, read_bands
+from msgfm.sensors import Sensor
+
+_DEGREE_M = 111_320.0
+# Edges alike within this share of the extent, as at indexing.
+_SAME_GROUND = 0.1
+_RESOLUTION = 1.5
+
+
+def read_stored(root: Path, image: SensorImage, sensor: Sensor, *, sample: str = "") -> StoredImage:
+    """Reads one sensor's files as they are stored.
+
+    Raises:
+        InputError: a file is missing, truncated, or lacks a band or window.
+    """
+    bands = [band for file in image.files for band in _stored_bands(root, file, sensor)]
+    gsd = [size for file in image.files if (size := _gsd(_info(root / file.path))) is not None]
+    return StoredImage(sensor=sensor, bands=tuple(bands), sample=sample, gsd_m=min(gsd) if gsd else None)
+
+
+def name_findings(root: Path, image: SensorImage, sensor: Sensor) -> Iterator[Finding]:
+    """Files whose own names of bands contradict the manifest."""
+    for file in image.files:
+        info = _info(root / file.path)
+        said = [_card_band(info.descriptions[position - 1], sensor) for position in file.file_bands]
+        wrong = [name for name, other in zip(file.bands, said, strict=True) if other not in (None, name)]
+        if wrong:
+            order = ",".join(other or name for name, other in zip(file.bands, said, strict=True))
+            yield Finding(
+                kind="band-name",
+                severity="error",
+                file=str(root / file.path),
+                bands=tuple(wrong),
+                seen=f"the file names its bands {order}",
+                expected=",".join(file.bands),
+                confidence=0.99,
+                remedy=f"--sensor {sensor.name}:{order}=PATTERN",
+            )
+
+
+def grid_findings(root: Path, sample: Sample) -> Iterator[Finding]:
+    """Images of a sample whose coordinates contradict each other."""
+    placed = []
+    for image in sample.images:
+        path = root / image.files[0].path
+        if path.is_file() and (place := _place(root, image.files[0])) is not None:
+            placed.append((path, place))
+    for path, (crs, edges) in placed[1:]:
+        other, (other_crs, others) = placed[0]
+        sides = (others[2] - others[0], others[3] - others[1]) * 2
+        if crs != other_crs:
+            seen = f"{crs}, where {other} has {other_crs}"
+        elif any(abs(a - b) > _SAME_GROUND * abs(side) for a, b, side in zip(edges, others, sides, strict=True)):
+            seen = f"edges at {' '.join(f'{edge:.8g}' for edge in edges)}, those of {other} at " + " ".join(
+                f"{edge:.8g}" for edge in others
+            )
+        else:
+            continue
+        yield Finding(
+            kind="pair-grid",
+            severity="error",
+            file=str(path),
+            seen=seen,
+            expected="one coordinate system and the same ground for all images of a sample",
+            confidence=0.99,
+            remedy=f"warp the file to the grid of {other}, or correct the PATTERN that pairs them",
+        )
+
+
+def _stored_bands(root: Path, file: RasterFile, sensor: Sensor) -> Iterator[StoredBand]:
+    path = root / file.path
+    stored = read_bands(path, file.file_bands, file.window)
+    mask = np.ma.getmaskarray(stored) if np.ma.is_masked(stored) else None
+    for i, name in enumerate(file.bands):
+        yield StoredBand(
+            band=sensor.bands[sensor.index_of(name)],
+            file=str(path),
+            stored=stored.data[i],
+            tagged=None if mask is None else mask[i],
+        )
+
+
+@lru_cache(maxsize=64)
+def _info(path: Path) -> RasterInfo:
+    """A sample's headers are asked for several times."""
+    return raster_info(path)
+
+
+def _gsd(info: RasterInfo) -> float | None:
+    """Size of a pixel in metres, north to south."""
+    if info.crs is None or info.transform.is_identity:
+        return None
+    size = float(np.hypot(info.transform.b, info.transform.e))
+    if info.crs.is_geographic:
+        return size * _DEGREE_M
+    return size * float(info.crs.linear_units_factor[1])
+
+
+def _place(root: Path, file: RasterFile) -> tuple[str, tuple[float, float, float, float]] | None:
+    """CRS and the edges left, bottom, right, top of a file or of the window of it."""
+    info = _info(root / file.path)
+    if info.crs is None or info.transform.is_identity:
+        return None
+    row, column, height, width = file.window or (0, 0, info.height, info.width)
+    left, top = info.transform @ (column, row)
+    right, bottom = info.transform @ (column + width, row + height)
+    return info.crs.to_string(), (float(left), float(bottom), float(right), float(top))
+
+
+def _card_band(name: str | None, sensor: Sensor) -> str | None:
+    return card_band(name, sensor) if name else None
