@@ -160,7 +160,7 @@ class Sensor(CheckedModel):
         if missing := [band.name for band in self.bands if band.mean is None]:
             raise InputError(
                 f"sensor {self.name}: no mean and std for {', '.join(missing)}; "
-                f"`msgfm data stats MANIFEST` computes them from your images and prints lines for the card"
+                f"`msgfm data stats MANIFEST --out CARD.yaml` computes them from your images and writes a card"
             )
 
 

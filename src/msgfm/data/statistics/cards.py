@@ -84,8 +84,8 @@ def measured_card(measured: SensorStatistics, origin: str) -> tuple[Sensor, list
             notes.append(f"{sensor.name}: no file holds band {band.name}; the card is without it")
     if measured.storage_differs:
         notes.append(
-            f"{sensor.name}: the manifests' files store it in different ways; the card has the scale, offset and nodata "
-            f"of the first manifest, so index the others with --set as before"
+            f"{sensor.name}: the manifests' files store it in different ways; the card has the scale, offset and "
+            f"nodata of the first manifest, so index the others with --set as before"
         )
     pixels = max(found.count for found in measured.bands.values())
     text = f"{_MEASURED} on {origin}: {measured.images} images, up to {pixels} pixels a band with data."
