@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from msgfm.cli.app import data_app, errors, out, reports_input_errors
+from msgfm.cli.checks import ACCEPT_HELP
 
 if TYPE_CHECKING:
     from msgfm.data.records import Manifest
@@ -35,8 +36,10 @@ def data_index(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a card: SENSOR[.BAND].FIELD=VALUE. May be given often.")
     ] = None,
+    check: Annotated[int, typer.Option(min=0, help="Samples, spread evenly, held against their cards.")] = 32,
+    accept: Annotated[list[str] | None, typer.Option(help=ACCEPT_HELP)] = None,
 ) -> None:
-    """List a data set's samples in a manifest, looking into every file's header.
+    """List a data set's samples in a manifest, looking into every file's header and at the pixels of some.
 
     For example:
 
@@ -48,6 +51,7 @@ def data_index(
 
         msgfm data index sen12ms MINE --set sentinel2.offset=-1000 --out mine.parquet
     """
+    from msgfm.data.checks import check_manifest
     from msgfm.data.layouts import LayoutOptions, index_layout
     from msgfm.data.records import write_manifest
 
@@ -64,12 +68,15 @@ def data_index(
         skip_bad=skip_bad,
         settings=settings or (),
     )
+    report = check_manifest(result.manifest, limit=check, accept=accept or ())
+    report.require_no_errors()
     write_manifest(result.manifest, manifest)
     for message in result.left_out:
         errors.print(f"left out: {escape(message)}", highlight=False)
     counts = ", ".join(f"{number} {name}" for name, number in result.combinations.items())
     splits = ", ".join(f"{number} {name}" for name, number in result.splits.items())
     out.print(f"wrote {manifest}: {counts}; {splits}", highlight=False)
+    out.print(report.summary(), highlight=False)
 
 
 @data_app.command("stats")

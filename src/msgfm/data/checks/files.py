@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +20,33 @@ _SAME_GROUND = 0.1
 _RESOLUTION = 1.5
 
 
-def read_stored(root: Path, image: SensorImage, sensor: Sensor, *, sample: str = "") -> StoredImage:
+Headers = Mapping[str, RasterInfo]
+
+
+def read_headers(root: Path, image: SensorImage) -> dict[str, RasterInfo]:
+    """Headers of an image's files, by path.
+
+    Raises:
+        InputError: a file is missing or no raster.
+    """
+    return {file.path: raster_info(root / file.path) for file in image.files}
+
+
+def read_stored(root: Path, image: SensorImage, sensor: Sensor, headers: Headers, *, sample: str = "") -> StoredImage:
     """Reads one sensor's files as they are stored.
 
     Raises:
         InputError: a file is missing, truncated, or lacks a band or window.
     """
     bands = [band for file in image.files for band in _stored_bands(root, file, sensor)]
-    gsd = [size for file in image.files if (size := _gsd(_info(root / file.path))) is not None]
+    gsd = [size for file in image.files if (size := _gsd(headers[file.path])) is not None]
     return StoredImage(sensor=sensor, bands=tuple(bands), sample=sample, gsd_m=min(gsd) if gsd else None)
 
 
-def name_findings(root: Path, image: SensorImage, sensor: Sensor) -> Iterator[Finding]:
+def name_findings(root: Path, image: SensorImage, sensor: Sensor, headers: Headers) -> Iterator[Finding]:
     """Files whose own names of bands contradict the manifest."""
     for file in image.files:
-        info = _info(root / file.path)
+        info = headers[file.path]
         said = [_card_band(info.descriptions[position - 1], sensor) for position in file.file_bands]
         wrong = [name for name, other in zip(file.bands, said, strict=True) if other not in (None, name)]
         if wrong:
@@ -52,13 +63,13 @@ def name_findings(root: Path, image: SensorImage, sensor: Sensor) -> Iterator[Fi
             )
 
 
-def grid_findings(root: Path, sample: Sample) -> Iterator[Finding]:
+def grid_findings(root: Path, sample: Sample, headers: Headers) -> Iterator[Finding]:
     """Images of a sample whose coordinates contradict each other."""
     placed = []
     for image in sample.images:
-        path = root / image.files[0].path
-        if path.is_file() and (place := _place(root, image.files[0])) is not None:
-            placed.append((path, place))
+        first = image.files[0]
+        if first.path in headers and (place := _place(first, headers[first.path])) is not None:
+            placed.append((root / first.path, place))
     for path, (crs, edges) in placed[1:]:
         other, (other_crs, others) = placed[0]
         sides = (others[2] - others[0], others[3] - others[1]) * 2
@@ -94,12 +105,6 @@ def _stored_bands(root: Path, file: RasterFile, sensor: Sensor) -> Iterator[Stor
         )
 
 
-@lru_cache(maxsize=64)
-def _info(path: Path) -> RasterInfo:
-    """A sample's headers are asked for several times."""
-    return raster_info(path)
-
-
 def _gsd(info: RasterInfo) -> float | None:
     """Size of a pixel in metres, north to south."""
     if info.crs is None or info.transform.is_identity:
@@ -110,9 +115,8 @@ def _gsd(info: RasterInfo) -> float | None:
     return size * float(info.crs.linear_units_factor[1])
 
 
-def _place(root: Path, file: RasterFile) -> tuple[str, tuple[float, float, float, float]] | None:
+def _place(file: RasterFile, info: RasterInfo) -> tuple[str, tuple[float, float, float, float]] | None:
     """CRS and the edges left, bottom, right, top of a file or of the window of it."""
-    info = _info(root / file.path)
     if info.crs is None or info.transform.is_identity:
         return None
     row, column, height, width = file.window or (0, 0, info.height, info.width)

@@ -150,7 +150,7 @@ def _orders(sensor: str, source: _Source) -> Iterator[Finding]:
             severity="undecided",
             file=source.file,
             bands=tuple(dict.fromkeys(name for pair in rivals for name in pair)),
-            seen=f"{source.ordered} images do not tell apart " + ", ".join("/".join(pair) for pair in rivals),
+            seen=f"{source.ordered} images do not tell apart {spectral.name_pairs(rivals)}",
             expected=f"the spectrum of {', '.join(source.bands)}",
             confidence=0.3,
             remedy="compare with the data set's documentation; if bands are exchanged, "

@@ -37,6 +37,11 @@ class Report:
         """Errors whose kind is not accepted."""
         return tuple(one for one in self.findings if one.severity == "error" and one.kind not in self.accepted)
 
+    @property
+    def undecided(self) -> tuple[Finding, ...]:
+        """What the images do not say, of kinds that are not accepted."""
+        return tuple(one for one in self.findings if one.severity == "undecided" and one.kind not in self.accepted)
+
     def of(self, kind: str) -> tuple[Finding, ...]:
         """The findings of a kind."""
         return tuple(one for one in self.findings if one.kind == kind)
@@ -60,7 +65,7 @@ class Report:
         groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
         for one in self.findings:
             groups[one.severity, one.kind].append(one)
-        table = Table(title=f"{self.checked} of {self.samples} samples checked", title_justify="left", show_lines=True)
+        table = Table(show_lines=True)
         table.add_column("finding")
         table.add_column("images", justify="right")
         table.add_column("seen, expected, what to do", overflow="fold", ratio=1)
@@ -71,7 +76,14 @@ class Report:
             cell = "\n".join(_shown(one) for one in found[:examples])
             more = f"\n[dim]and {len(found) - examples} more (--json lists all)[/]" if len(found) > examples else ""
             table.add_row(name, str(len(found)), f"[italic]{escape(KINDS[kind])}[/]\n{cell}{more}")
-        return Group(table)
+        return Group(*([table] if groups else []), self.summary())
+
+    def summary(self) -> str:
+        """One line: how many samples were checked, and how many findings there are of each severity."""
+        found = [(len(self.errors), "errors"), (len(self.undecided), "undecided")]
+        found.insert(1, (sum(one.severity == "warning" for one in self.findings), "warnings"))
+        counts = ", ".join(f"{number} {name}" for number, name in found)
+        return f"checked {self.checked} of {self.samples} samples: {counts} (msgfm data check MANIFEST says more)"
 
 
 def _shown(one: Finding) -> str:

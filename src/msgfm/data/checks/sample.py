@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgfm.data.checks.colour import colour_finding, colour_odds
 from msgfm.data.checks.duplicates import Fingerprint, fingerprint
-from msgfm.data.checks.files import grid_findings, name_findings, read_stored
+from msgfm.data.checks.files import grid_findings, name_findings, read_headers, read_stored
 from msgfm.data.checks.findings import Finding, sort_findings
 from msgfm.data.checks.heights import height_findings
 from msgfm.data.checks.holes import hole_findings
@@ -20,6 +20,7 @@ from msgfm.data.checks.spectral import OrderEvidence, order_evidence, order_find
 from msgfm.data.checks.units import unit_findings
 from msgfm.data.records import Sample
 from msgfm.errors import InputError
+from msgfm.geo.raster import RasterInfo
 from msgfm.sensors import Sensor
 
 
@@ -85,19 +86,22 @@ def examine_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) ->
     images: list[StoredImage] = []
     fingerprints: list[Fingerprint] = []
     evidence: dict[str, Evidence] = {}
+    headers: dict[str, RasterInfo] = {}
     for image in sample.images:
+        sensor = sensors[image.sensor]
         try:
-            stored = read_stored(root, image, sensors[image.sensor], sample=sample.sample)
-            found.extend(name_findings(root, image, sensors[image.sensor]))
+            headers |= read_headers(root, image)
+            stored = read_stored(root, image, sensor, headers, sample=sample.sample)
         except InputError as error:
             found.append(_unreadable(str(root / image.files[0].path), error))
             continue
+        found.extend(name_findings(root, image, sensor, headers))
         seen, evidence[image.key] = _examine_image(stored)
         found.extend(replace(finding, image=image.key) for finding in seen)
         images.append(stored)
         if (one := fingerprint(stored, split=sample.split, key=image.key)) is not None:
             fingerprints.append(one)
-    found.extend(grid_findings(root, sample))
+    found.extend(grid_findings(root, sample, headers))
     found.extend(shift_findings(images))
     return Examination(
         findings=tuple(replace(finding, sample=sample.sample) for finding in sort_findings(found)),

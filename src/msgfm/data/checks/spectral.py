@@ -121,7 +121,7 @@ def order_finding(image: StoredImage, evidence: OrderEvidence | None) -> Iterato
             severity="undecided",
             file=image.file,
             bands=tuple(dict.fromkeys(name for pair in rivals for name in pair)),
-            seen="this image does not tell apart " + ", ".join("/".join(pair) for pair in rivals),
+            seen=f"this image does not tell apart {name_pairs(rivals)}",
             expected=f"the spectrum of {', '.join(evidence.bands)}",
             confidence=float(np.clip(0.5 - evidence.margins.min() / (2 * MARGIN), 0.05, 0.95)),
             remedy="compare with the data set's documentation; if bands are exchanged, "
@@ -135,9 +135,15 @@ def order_remedy(sensor: str, bands: Sequence[str]) -> str:
 
 
 def undecided_pairs(bands: Sequence[str], margins: Array) -> list[tuple[str, str]]:
-    """Pairs whose exchange the margins do not rule out."""
-    pairs = list(combinations(bands, 2))
-    return [pair for pair, margin in zip(pairs, margins, strict=False) if margin <= MARGIN]
+    """Pairs whose exchange the margins do not rule out, the likeliest first."""
+    pairs = sorted(zip(margins, combinations(bands, 2), strict=False), key=lambda pair: float(pair[0]))
+    return [pair for margin, pair in pairs if margin <= MARGIN]
+
+
+def name_pairs(pairs: Sequence[tuple[str, str]], shown: int = 5) -> str:
+    """`B07/B8A, B02/B03 and 3 more`."""
+    more = f" and {len(pairs) - shown} more" if len(pairs) > shown else ""
+    return ", ".join("/".join(pair) for pair in pairs[:shown]) + more
 
 
 @lru_cache(maxsize=16)
