@@ -16,6 +16,7 @@ from msgfm.data.layouts.headers import check_headers
 from msgfm.data.layouts.listing import Listing, listed
 from msgfm.data.layouts.pairs import parse_spec
 from msgfm.data.layouts.splits import draw_split
+from msgfm.data.masks import read_mask
 from msgfm.data.reader import read_sample
 from msgfm.data.records import RasterFile, read_manifest, write_manifest
 from msgfm.data.statistics import measure
@@ -39,7 +40,7 @@ def picture(path: Path, count: int = 3, size: int = 8) -> None:
 
 
 def index(layout: str, root: Path, *sensors: str, **more: object) -> IndexResult:
-    fields = {key: more.pop(key) for key in ("scenes", "cloudy", "product", "tile_size") if key in more}
+    fields = {key: more.pop(key) for key in ("scenes", "product", "tile_size") if key in more}
     return index_layout(layout, root, LayoutOptions(sensors=sensors, **fields), **more)  # type: ignore[arg-type]
 
 
@@ -109,15 +110,20 @@ def test_sen12ms_pairs_patches_and_lists_single_ones(tmp_path: Path) -> None:
         np.testing.assert_allclose(s2[row], (S2_DN + position) * 1e-4, rtol=1e-5)
 
 
-def test_sen12ms_cloudy_and_its_own_test_list(tmp_path: Path) -> None:
+def test_sen12ms_has_its_own_test_list_and_land_cover(tmp_path: Path) -> None:
     sen12ms(tmp_path)
     (tmp_path / "test_list.txt").write_text("ROIs1158_spring_s1_1_p31.tif\n")
-    result = index("sen12ms", tmp_path, cloudy=True)
+    cover = np.stack([np.full((8, 8), value, np.int16) for value in (12, 0, 0, 0)])
+    write_geotiff(tmp_path / "ROIs1158_spring_lc" / "lc_1" / "ROIs1158_spring_lc_1_p30.tif", cover)
+    result = index("sen12ms", tmp_path)
     assert {sample.sample: sample.split for sample in result.manifest.samples} == {
         "ROIs1158_spring_1_p30": "train",
         "ROIs1158_spring_1_p31": "test",
+        "ROIs2017_winter_1_p32": "train",
     }
-    assert read(result, "ROIs1158_spring_1_p30")["sentinel2"].mean() > 0.8
+    first = result.manifest.samples[0]
+    assert first.image_of("sentinel2").files[0].path.startswith("ROIs1158_spring_s2/")  # not the cloudy one
+    assert set(read_mask(tmp_path, first).flat) == {12} and result.manifest.mask_classes[12] == "croplands"
 
 
 # bigearthnet
@@ -408,7 +414,6 @@ REAL = [
     ("image-folder", "LEVIR-CD-256/A", {}, {"rgb": 8}),
     ("image-folder", "Dunes-RGB-Seg/images", {}, {"rgb": 10}),
     ("sen12ms", "SEN12MS-CR", {}, {"sentinel1 + sentinel2": 1, "sentinel1": 7}),
-    ("sen12ms", "SEN12MS-CR", {"cloudy": True}, {"sentinel1 + sentinel2": 2, "sentinel1": 6}),
     ("bigearthnet", "BigEarthNet-v1", {}, {"sentinel1 + sentinel2_l2a": 4}),
     ("ssl4eo-s12", "SSL4EO-S12", {}, {"sentinel1 + sentinel2": 2}),
     ("ssl4eo-s12", "SSL4EO-S12", {"product": "s2a"}, {"sentinel1 + sentinel2_l2a": 2}),

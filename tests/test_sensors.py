@@ -13,7 +13,10 @@ import rasterio
 from msgfm.errors import InputError
 from msgfm.sensors import Band, Sensor, builtin_sensors, load_sensor
 
-BUILTIN = ("dsm", "landsat8", "rgb", "sentinel1", "sentinel2", "sentinel2_l2a", "worldview3")
+BUILTIN = (
+    *("dsm", "irrg", "landsat8", "rgb", "rgbir", "sentinel1", "sentinel2", "sentinel2_l2a"),
+    *("worldview3", "worldview3_pan"),
+)
 
 # Constants as the sources print them, in their units and their order.
 SSL4EO_S2C_MEAN = (
@@ -157,14 +160,16 @@ def test_dsm_is_centred_and_holds_the_heights_of_the_earth():
 
 
 def test_worldview3_centres_lie_in_the_published_bands_and_units_are_digital_numbers():
-    sensor = load_sensor("worldview3")
-    assert sensor.band_names == tuple(WORLDVIEW3_NM_RANGE)
-    for band in sensor.bands:
+    sensors = [load_sensor("worldview3"), load_sensor("worldview3_pan")]
+    bands = [band for sensor in sensors for band in sensor.bands]
+    assert tuple(band.name for band in bands) == tuple(WORLDVIEW3_NM_RANGE)
+    for band in bands:
         low, high = WORLDVIEW3_NM_RANGE[band.name]
         assert low < band.wavelength_nm < high
         assert band.gsd_m == (0.31 if band.name == "PAN" else 1.24)
         assert physical(band, 2047) == 2047 == band.valid_range[1]
-    sensor.require_statistics()
+    for sensor in sensors:
+        sensor.require_statistics()
 
 
 def test_landsat8_scales_as_the_mtl_file_says():
@@ -183,7 +188,7 @@ def test_landsat8_scales_as_the_mtl_file_says():
         sensor.require_statistics()
 
 
-@pytest.mark.parametrize(("name", "odd"), [("sentinel2", ()), ("landsat8", ("B8", "B9")), ("worldview3", ("PAN",))])
+@pytest.mark.parametrize(("name", "odd"), [("sentinel2", ()), ("landsat8", ("B8", "B9")), ("worldview3", ())])
 def test_wavelengths_ascend_but_for_the_bands_that_are_numbered_otherwise(name: str, odd: tuple[str, ...]):
     wavelengths = [band.wavelength_nm for band in load_sensor(name).bands if band.name not in odd]
     assert wavelengths == sorted(wavelengths)
@@ -227,7 +232,7 @@ def test_a_users_own_file_loads_and_a_bands_own_value_wins_over_the_sensors(tmp_
 
 
 def test_an_unknown_name_names_the_nearest_and_all():
-    with pytest.raises(InputError, match=r"'sentinel_2': did you mean 'sentinel2'\?.*rgb, sentinel1"):
+    with pytest.raises(InputError, match=r"'sentinel_2': did you mean 'sentinel2'\?.*rgb, rgbir, sentinel1"):
         load_sensor("sentinel_2")
     with pytest.raises(InputError, match="built in are dsm, landsat8"):
         load_sensor("xxxxxxxx")

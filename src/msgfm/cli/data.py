@@ -1,4 +1,4 @@
-"""`msgfm data index`, `stats` and `synth`."""
+"""`msgfm data stats` and `synth`."""
 
 from __future__ import annotations
 
@@ -9,74 +9,9 @@ import typer
 from rich.markup import escape
 
 from msgfm.cli.app import data_app, errors, out, reports_input_errors
-from msgfm.cli.checks import ACCEPT_HELP
 
 if TYPE_CHECKING:
     from msgfm.data.records import Manifest
-
-
-@data_app.command("index")
-@reports_input_errors
-def data_index(
-    layout: Annotated[str, typer.Argument(help="image-folder, sen12ms, mdas, bigearthnet, ssl4eo-s12 or pairs.")],
-    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
-    manifest: Annotated[Path, typer.Option("--out", help="Manifest to write (Parquet).")] = Path("manifest.parquet"),
-    sensor: Annotated[
-        list[str] | None,
-        typer.Option(help="CARD[:band,...]=PATTERN[@file bands] for `pairs`; else a card to use. May be given often."),
-    ] = None,
-    scenes: Annotated[Path | None, typer.Option(help="CSV that groups samples into scenes (`pairs`).")] = None,
-    val_fraction: Annotated[float, typer.Option(help="Share of scenes held out where there is no split.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the draw of scenes.")] = 0,
-    split: Annotated[str | None, typer.Option(help="Put every sample into this split.")] = None,
-    skip_bad: Annotated[int, typer.Option(min=0, help="Bad files to leave out before it is an error.")] = 0,
-    cloudy: Annotated[bool, typer.Option("--cloudy", help="Cloudy in place of clear Sentinel-2 (`sen12ms`).")] = False,
-    product: Annotated[str, typer.Option(help="Sentinel-2 product of `ssl4eo-s12`: s2c or s2a.")] = "s2c",
-    tile_size: Annotated[int, typer.Option(min=1, help="Side of a tile in RGB pixels (`mdas`).")] = 384,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a card: SENSOR[.BAND].FIELD=VALUE. May be given often.")
-    ] = None,
-    check: Annotated[int, typer.Option(min=0, help="Samples, spread evenly, held against their cards.")] = 32,
-    accept: Annotated[list[str] | None, typer.Option(help=ACCEPT_HELP)] = None,
-) -> None:
-    """List a data set's samples in a manifest, looking into every file's header and at the pixels of some.
-
-    For example:
-
-        msgfm data index image-folder UCMerced_LandUse --out ucmerced.parquet
-
-        msgfm data index sen12ms SEN12MS --out sen12ms.parquet --val-fraction 0.05
-
-        msgfm data index pairs mine --sensor rgb=photos --sensor heights.yaml=dsm/{id}.tif@1 --out mine.parquet
-
-        msgfm data index sen12ms MINE --set sentinel2.offset=-1000 --out mine.parquet
-    """
-    from msgfm.data.checks import check_manifest
-    from msgfm.data.layouts import LayoutOptions, index_layout
-    from msgfm.data.records import write_manifest
-
-    options = LayoutOptions(
-        sensors=tuple(sensor or ()), scenes=scenes, cloudy=cloudy, product=product, tile_size=tile_size
-    )
-    result = index_layout(
-        layout,
-        root,
-        options,
-        val_fraction=val_fraction,
-        seed=seed,
-        split=split,
-        skip_bad=skip_bad,
-        settings=settings or (),
-    )
-    report = check_manifest(result.manifest, limit=check, accept=accept or ())
-    report.require_no_errors()
-    write_manifest(result.manifest, manifest)
-    for message in result.left_out:
-        errors.print(f"left out: {escape(message)}", highlight=False)
-    counts = ", ".join(f"{number} {name}" for name, number in result.combinations.items())
-    splits = ", ".join(f"{number} {name}" for name, number in result.splits.items())
-    out.print(f"wrote {manifest}: {counts}; {splits}", highlight=False)
-    out.print(report.summary(), highlight=False)
 
 
 @data_app.command("stats")

@@ -6,6 +6,7 @@ cards themselves, so that a later edit of a card does not change what was indexe
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -50,7 +51,7 @@ class SensorImage:
         width: likewise.
         files: one or several.
         role: tells images of one sensor in a sample apart: `before` and `after` a change, `cloudy` beside a clear
-            one; empty for the sample's ordinary image.
+            one, `pansharpened` beside a coarse one; empty for the sample's ordinary image.
     """
 
     sensor: str
@@ -72,10 +73,10 @@ class Sample:
     Args:
         sample: identifier, unique in its manifest.
         scene: samples of one scene overlap or touch; splits never cut through a scene.
-        split: `train`, `val` or `test`.
+        split: `train`, `val`, `test`, or a further part that the data set sets aside (`test_bolivia`).
         images: one per sensor, or per sensor and role.
         labels: names of the classes of the whole image, of `Manifest.classes`.
-        mask: labels of its pixels, on the grid of the finest image.
+        mask: labels of its pixels, for the same ground as the images (`masks.read_mask`).
     """
 
     sample: str
@@ -134,7 +135,11 @@ class Manifest:
         sensors: by name.
         samples: in the order of their names.
         classes: names of the classes that `Sample.labels` speaks of, in the order of a classifier's outputs.
-        mask_classes: what each value of the masks means; values that are not here are not labelled.
+        mask_classes: what each value of the masks means; values that are not here are not labelled. Several values
+            may mean one class.
+        mask_colours: the red, green and blue that stand for each value in masks that are pictures; empty where the
+            files hold the values themselves.
+        subset: how its samples were drawn from the data set; empty for all of it.
     """
 
     root: Path
@@ -143,6 +148,20 @@ class Manifest:
     samples: tuple[Sample, ...]
     classes: tuple[str, ...] = ()
     mask_classes: dict[int, str] = field(default_factory=dict)
+    mask_colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    subset: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the samples are: names, splits, labels, files and bands, but neither root nor cards.
+
+        Two machines that indexed the same data set, or drew the same subset of it, get the same one.
+        """
+        found = hashlib.sha256()
+        for sample in self.samples:
+            found.update(json.dumps(asdict(sample), sort_keys=True, separators=(",", ":")).encode())
+            found.update(b"\n")
+        return found.hexdigest()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -174,6 +193,9 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "sensors": [sensor.model_dump(mode="json") for sensor in manifest.sensors.values()],
         "classes": manifest.classes,
         "mask_classes": manifest.mask_classes,
+        "mask_colours": manifest.mask_colours,
+        "subset": manifest.subset,
+        "digest": manifest.digest,
     }
     table = pa.Table.from_pylist([asdict(sample) for sample in manifest.samples], schema=SCHEMA)
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(header).encode()})
@@ -205,6 +227,8 @@ def read_manifest(path: Path) -> Manifest:
         samples=tuple(sample_from_dict(row) for row in table.to_pylist()),
         classes=tuple(header["classes"]),
         mask_classes={int(value): name for value, name in header["mask_classes"].items()},
+        mask_colours={int(value): (r, g, b) for value, (r, g, b) in header.get("mask_colours", {}).items()},
+        subset=header.get("subset", ""),
     )
 
 

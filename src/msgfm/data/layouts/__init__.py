@@ -8,27 +8,56 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msgfm.data.layouts.bigearthnet import list_bigearthnet
+from msgfm.data.layouts.bigearthnet import list_bigearthnet, list_bigearthnet_v2
+from msgfm.data.layouts.change import list_dsifn, list_levir_cd, list_oscd
 from msgfm.data.layouts.headers import check_headers
-from msgfm.data.layouts.image_folder import list_image_folder
+from msgfm.data.layouts.image_folder import list_geopile, list_image_folder
+from msgfm.data.layouts.isprs import list_potsdam, list_vaihingen
 from msgfm.data.layouts.listing import LayoutOptions, Listing, change_cards
 from msgfm.data.layouts.mdas import list_mdas
 from msgfm.data.layouts.pairs import list_pairs
+from msgfm.data.layouts.scenes import list_eurosat, list_millionaid, list_ucmerced
+from msgfm.data.layouts.sen1floods11 import list_sen1floods11
 from msgfm.data.layouts.sen12ms import list_sen12ms
-from msgfm.data.layouts.splits import draw_split
+from msgfm.data.layouts.sen12ms_cr import list_sen12ms_cr
+from msgfm.data.layouts.spacenet2 import list_spacenet2
+from msgfm.data.layouts.splits import draw_split, draw_subset
 from msgfm.data.layouts.ssl4eo_s12 import list_ssl4eo_s12
+from msgfm.data.layouts.terramesh import list_terramesh
+from msgfm.data.layouts.whu_buildings import list_whu_buildings
 from msgfm.data.records import Manifest
 from msgfm.errors import InputError
 
 __all__ = ["LAYOUTS", "IndexResult", "LayoutOptions", "Listing", "index_layout"]
 
 LAYOUTS: dict[str, Callable[[Path, LayoutOptions], Listing]] = {
+    # any data
     "image-folder": list_image_folder,
+    "pairs": list_pairs,
+    # pretraining
+    "geopile": list_geopile,
+    "millionaid": list_millionaid,
     "sen12ms": list_sen12ms,
     "mdas": list_mdas,
-    "bigearthnet": list_bigearthnet,
     "ssl4eo-s12": list_ssl4eo_s12,
-    "pairs": list_pairs,
+    "terramesh": list_terramesh,
+    # classification
+    "bigearthnet": list_bigearthnet,
+    "bigearthnet-v2": list_bigearthnet_v2,
+    "eurosat": list_eurosat,
+    "ucmerced": list_ucmerced,
+    # segmentation
+    "vaihingen": list_vaihingen,
+    "potsdam": list_potsdam,
+    "whu-buildings": list_whu_buildings,
+    "sen1floods11": list_sen1floods11,
+    # change
+    "oscd": list_oscd,
+    "levir-cd": list_levir_cd,
+    "dsifn": list_dsifn,
+    # cloud removal, pan-sharpening
+    "sen12ms-cr": list_sen12ms_cr,
+    "spacenet2": list_spacenet2,
 }
 _SHOWN = 10
 
@@ -42,12 +71,14 @@ class IndexResult:
         left_out: one message for each bad file; the samples that they belong to are not in the manifest.
         combinations: how many samples have which sensors, as `sentinel1 + sentinel2`.
         splits: how many samples each split has.
+        labels: how many samples each class has, in the order of `Manifest.classes`.
     """
 
     manifest: Manifest
     left_out: tuple[str, ...]
     combinations: dict[str, int]
     splits: dict[str, int]
+    labels: dict[str, int]
 
 
 def index_layout(
@@ -58,6 +89,7 @@ def index_layout(
     val_fraction: float = 0.0,
     seed: int = 0,
     split: str | None = None,
+    fraction: float = 1.0,
     skip_bad: int = 0,
     settings: Sequence[str] = (),
 ) -> IndexResult:
@@ -68,8 +100,9 @@ def index_layout(
         root: the data set's folder.
         options: what the layout takes.
         val_fraction: share of the scenes drawn for validation, where the data set has no split of its own.
-        seed: of that draw.
+        seed: of the draws.
         split: puts every sample into this split instead.
+        fraction: share of the training split to keep, drawn so that classes keep theirs (`splits.draw_subset`).
         skip_bad: how many bad files are left out, with their samples, before it is an error.
         settings: changes to the cards, as `sentinel2.offset=-1000` or `sentinel2.B10.nodata=65535`.
 
@@ -86,6 +119,8 @@ def index_layout(
         raise InputError(f"split {split!r}: it is train, val or test")
     if not 0 <= val_fraction <= 1:
         raise InputError(f"val_fraction {val_fraction}: it is a share, from 0 to 1")
+    if not 0 < fraction <= 1:
+        raise InputError(f"fraction {fraction}: it is a share of the training split, above 0 and at most 1")
     listing = LAYOUTS[layout](root, options or LayoutOptions())
     sensors = change_cards(listing.sensors, settings)
     if not listing.samples:
@@ -101,19 +136,31 @@ def index_layout(
         for sample in samples
     ]
     samples.sort(key=lambda sample: sample.sample)
+    if fraction < 1:
+        samples = draw_subset(samples, fraction, seed)
     used = {name for sample in samples for name in sample.sensors}
     manifest = Manifest(
         root=root.resolve(),
         layout=layout,
         sensors={name: sensor for name, sensor in sensors.items() if name in used},
         samples=tuple(samples),
+        classes=listing.classes,
+        mask_classes=listing.mask_classes,
+        mask_colours=listing.mask_colours,
+        subset=f"{fraction:g} of train, stratified by class, seed {seed}" if fraction < 1 else "",
     )
     return IndexResult(
         manifest=manifest,
         left_out=tuple(problems.values()),
         combinations=dict(Counter(" + ".join(sample.sensors) for sample in samples)),
         splits=dict(Counter(sample.split for sample in samples)),
+        labels=_count_labels(manifest),
     )
+
+
+def _count_labels(manifest: Manifest) -> dict[str, int]:
+    times = Counter(label for sample in manifest.samples for label in sample.labels)
+    return {name: times[name] for name in manifest.classes}
 
 
 def _require_unique(names: list[str], root: Path) -> None:

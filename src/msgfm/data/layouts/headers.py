@@ -28,7 +28,7 @@ def check_headers(
         left out whole.
     """
     samples = list(samples)
-    paths = sorted({file.path for sample in samples for image in sample.images for file in image.files})
+    paths = sorted({file.path for sample in samples for file in _files(sample)})
     with ThreadPoolExecutor(_THREADS) as pool:
         opened = track(pool.map(lambda path: _header(root / path), paths), "looking into files", len(paths))
         headers = dict(zip(paths, opened, strict=True))
@@ -37,9 +37,18 @@ def check_headers(
     for sample in samples:
         images = [_check_image(root, image, sensors[image.sensor], headers, problems) for image in sample.images]
         filled = tuple(image for image in images if image is not None)
-        if len(filled) == len(images) and _check_grids(root, filled, headers, problems):
-            good.append(replace(sample, images=filled))
+        if len(filled) < len(images) or not _check_grids(root, filled, headers, problems):
+            continue
+        if sample.mask and (problem := _mask_problem(root, sample.mask, filled, headers)):
+            problems[sample.mask.path] = problem
+            continue
+        good.append(replace(sample, images=filled))
     return good, problems
+
+
+def _files(sample: Sample) -> list[RasterFile]:
+    images = [file for image in sample.images for file in image.files]
+    return images if sample.mask is None else [*images, sample.mask]
 
 
 def _header(path: Path) -> Header:
@@ -135,6 +144,26 @@ def _check_grids(
         problems[path] = f"{root / path}: {problem}"
         same = False
     return same
+
+
+def _mask_problem(
+    root: Path, mask: RasterFile, images: Sequence[SensorImage], headers: Mapping[str, Header]
+) -> str | None:
+    """What keeps a mask from being that of its images; None where nothing does."""
+    header, path = headers[mask.path], root / mask.path
+    if isinstance(header, InputError):
+        return str(header)
+    if max(mask.file_bands) > header.count:
+        return f"{path}: has {header.count} bands, a mask with {len(mask.file_bands)} was expected"
+    finest = max(images, key=lambda image: image.height * image.width)
+    height, width = mask.window[2:] if mask.window else (header.height, header.width)
+    beside = f"{root / finest.files[0].path}, {finest.height} x {finest.width}"
+    if not _same_proportions((height, width), (finest.height, finest.width)):
+        return f"{path}: a mask of {height} x {width} pixels does not cover the same ground as {beside}"
+    ours, others = _bounds(mask, headers), _bounds(finest.files[0], headers)
+    if ours and others and (ours[0] != others[0] or not _same_ground(ours[1:], others[1:])):
+        return f"{path}: coordinates ({_print_bounds(ours)}) are not those of {beside} ({_print_bounds(others)})"
+    return None
 
 
 _Bounds = tuple[str, float, float, float, float]

@@ -1,4 +1,4 @@
-"""Any folder tree of images of one sensor: GeoPile, MillionAID, UC Merced."""
+"""Any folder tree of images of one sensor, and GeoPile, which is one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def list_image_folder(root: Path, options: LayoutOptions) -> Listing:
     samples, in those splits.
     """
     if len(options.sensors) > 1:
-        raise InputError("layout image-folder takes one card; for several sensors take layout pairs")
+        raise InputError("this layout takes one card; for several sensors take layout pairs")
     sensor = load_sensor(options.sensors[0] if options.sensors else "rgb")
     found = _listed_splits(root) or [
         ("", path) for path in sorted(root.rglob("*")) if is_image(path) and path.is_file()
@@ -28,6 +28,18 @@ def list_image_folder(root: Path, options: LayoutOptions) -> Listing:
         name = path.relative_to(root).as_posix()
         samples.append(listed(name, name, {sensor.name: [whole_file(root, path, sensor.band_names)]}, split))
     return Listing(sensors={sensor.name: sensor}, samples=samples)
+
+
+def list_geopile(root: Path, options: LayoutOptions) -> Listing:
+    """Every image below `GeoPileV0` (or below the root, if there is no such folder), for training.
+
+    Mendieta et al., "Towards geospatial foundation models via continual pretraining", ICCV 2023: NAIP, RSD46-WHU,
+    MLRSNet, RESISC45 and PatternNet, 600 000 RGB images (github.com/mmendiet/GFM). The folders below `GeoPileV0` could
+    not be looked up, so none is relied on: any tree is taken, as the authors' loader does, and classes are not read.
+    """
+    listing = list_image_folder(root, options)
+    inside = [sample for sample in listing.samples if sample.sample.startswith("GeoPileV0/")]
+    return Listing(sensors=listing.sensors, samples=inside or listing.samples)
 
 
 def _listed_splits(root: Path) -> list[tuple[str, Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -29,14 +29,12 @@ class LayoutOptions:
         sensors: for `pairs` one specification per sensor (see `pairs.parse_spec`); for the others cards that take
             the place of the built-in ones of the same name, and for `image-folder` the card of its images.
         scenes: CSV with the columns id and scene (`pairs`); relative to the root, or to where one stands.
-        cloudy: the cloudy Sentinel-2 images in place of the clear ones (`sen12ms`).
         product: which Sentinel-2 product (`ssl4eo-s12`): `s2c` (L1C) or `s2a` (L2A).
         tile_size: side of a tile in pixels of the RGB image (`mdas`).
     """
 
     sensors: tuple[str, ...] = ()
     scenes: Path | None = None
-    cloudy: bool = False
     product: str = "s2c"
     tile_size: int = 384
 
@@ -46,22 +44,71 @@ class Listing:
     """Samples as a layout finds them, before any file is opened, and the cards of their sensors.
 
     An image's `height` and `width` are 0, `file_bands` may be empty for "all of the file", and `split` may be empty
-    for "to be drawn": `headers.check_headers` and `splits.draw_split` fill them in.
+    for "to be drawn": `headers.check_headers` and `splits.draw_split` fill them in. Classes and masks are as in
+    `Manifest`.
     """
 
     sensors: dict[str, Sensor]
     samples: list[Sample]
+    classes: tuple[str, ...] = ()
+    mask_classes: dict[int, str] = field(default_factory=dict)
+    mask_colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
 
-def listed(sample: str, scene: str, files: Mapping[str, Sequence[RasterFile]], split: str = "") -> Sample:
-    """A sample whose files were not opened yet."""
-    images = [SensorImage(sensor=name, height=0, width=0, files=tuple(of_it)) for name, of_it in files.items() if of_it]
-    return Sample(sample=sample, scene=scene, split=split, images=tuple(images))
+def listed(
+    sample: str,
+    scene: str,
+    files: Mapping[str, Sequence[RasterFile]],
+    split: str = "",
+    *,
+    labels: Sequence[str] = (),
+    mask: RasterFile | None = None,
+) -> Sample:
+    """A sample whose files were not opened yet; `files` by `SensorImage.key`."""
+    images = []
+    for key, of_it in files.items():
+        sensor, _, role = key.partition("@")
+        if of_it:
+            images.append(SensorImage(sensor=sensor, height=0, width=0, files=tuple(of_it), role=role))
+    return Sample(sample=sample, scene=scene, split=split, images=tuple(images), labels=tuple(labels), mask=mask)
 
 
 def whole_file(root: Path, path: Path, bands: Sequence[str]) -> RasterFile:
     """All bands of a file, which must be these."""
     return RasterFile(path=path.relative_to(root).as_posix(), bands=tuple(bands), file_bands=())
+
+
+def mask_file(root: Path, path: Path, colours: bool = False) -> RasterFile:
+    """The mask that is a file's first band, or a picture whose colours stand for classes."""
+    name = path.relative_to(root).as_posix()
+    if colours:
+        return RasterFile(path=name, bands=("R", "G", "B"), file_bands=(1, 2, 3))
+    return RasterFile(path=name, bands=("mask",), file_bands=(1,))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images that lie in a folder itself, by name; none where there is no folder."""
+    return sorted(path for path in folder.glob("*") if is_image(path) and path.is_file())
+
+
+def read_split_lists(root: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """Splits from text files at the root, by the last part of each path listed, without suffix.
+
+    Args:
+        root: the folder.
+        names: the file's name of each split; those that are not there are passed over.
+
+    Raises:
+        InputError: an image stands in two lists.
+    """
+    splits: dict[str, str] = {}
+    for split, name in names.items():
+        path = root / name
+        for line in path.read_text().split() if path.is_file() else ():
+            stem = Path(line).stem
+            if splits.setdefault(stem, split) != split:
+                raise InputError(f"{path}: {line} is in the list of {splits[stem]}, too; fetch the lists again")
+    return splits
 
 
 def load_cards(names: Sequence[str], given: Sequence[str]) -> dict[str, Sensor]:
