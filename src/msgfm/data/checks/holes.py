@@ -31,7 +31,6 @@ def hole_findings(image: StoredImage) -> Iterator[Finding]:
 def _empty(image: StoredImage) -> Iterator[Finding]:
     empty = tuple(one for one in image.bands if not one.valid.any())
     if empty:
-        rest = [name for name in image.names if name not in {one.band.name for one in empty}]
         yield Finding(
             kind="empty-band",
             severity="error",
@@ -40,9 +39,7 @@ def _empty(image: StoredImage) -> Iterator[Finding]:
             seen="no pixel has data",
             expected="data in every band that is listed",
             confidence=1.0,
-            remedy=f"--sensor {image.sensor.name}:{','.join(rest)}=PATTERN@... with the bands that have data"
-            if rest
-            else "leave the sample out (--skip-bad)",
+            remedy=_without(image, {one.band.name for one in empty}),
         )
 
 
@@ -60,9 +57,19 @@ def _constant(image: StoredImage) -> Iterator[Finding]:
         seen=f"every pixel is {flat[0].numbers[0]:g}",
         expected="more than one value",
         confidence=0.99,
-        remedy=f"--set {image.sensor.name}.{flat[0].band.name}.nodata={flat[0].numbers[0]:.9g} if that means no data; "
-        "else leave the file out",
+        remedy=_without(image, {one.band.name for one in flat}),
     )
+
+
+def _without(image: StoredImage, names: set[str]) -> str:
+    """The option that lists the other bands alone."""
+    rest = [(name, i + 1) for i, name in enumerate(image.names) if name not in names]
+    if not rest:
+        return "leave the file out"
+    if len({one.file for one in image.bands}) > 1:
+        return f"leave out the files of {', '.join(sorted(names))}"
+    bands, places = (",".join(str(pair[k]) for pair in rest) for k in (0, 1))
+    return f"--sensor {image.sensor.name}:{bands}=PATTERN@{places}"
 
 
 def _border(image: StoredImage) -> Iterator[Finding]:
@@ -118,7 +125,7 @@ def _is_outside(one: StoredBand, border: NDArray[np.bool_], value: float, tolera
         return False
     step = float(np.median(distance[ring]) / max(float(np.median(distance[rest])), 1e-9))
     if step < _STEP[0]:
-        return None
+        return False if _longest_edge(border) > 0.5 else None
     if one.band.unit == "m" and _gap(one, value) < _GAP:
         return False if value == 0 else None
     return step >= _STEP[1] and not (value == np.iinfo(np.uint8).max and one.stored.dtype == np.uint8)

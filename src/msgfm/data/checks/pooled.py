@@ -79,9 +79,6 @@ class Pool:
 def _settled_kinds(source: _Source) -> set[str]:
     """Kinds that the source's images together show to be right."""
     settled = set()
-    decided = {state for state in source.offsets if state != "undecided"}
-    if decided == {"absent"} and source.offsets["absent"] >= _ENOUGH:
-        settled.add("offset-present")
     if source.pictures >= _ENOUGH and _together(source.odds, source.pictures) > colour.MARGIN:
         settled.add("rgb-order")
     margins = source.margins
@@ -111,10 +108,21 @@ def _offsets(sensor: str, source: _Source) -> Iterator[Finding]:
 
 
 def _colours(sensor: str, source: _Source) -> Iterator[Finding]:
-    if source.pictures < _ENOUGH or _together(source.odds, source.pictures) > -colour.MARGIN:
+    if source.pictures < _ENOUGH:
         return
-    mean = source.odds / source.pictures
-    if mean < -_MEAN_ODDS:
+    mean, together = source.odds / source.pictures, _together(source.odds, source.pictures)
+    if together > colour.MARGIN:
+        yield Finding(
+            kind="rgb-order",
+            severity="undecided",
+            file=source.file,
+            seen=f"{source.pictures} pictures together are red, green, blue (log-odds of {mean:+.1f} in their mean); "
+            "single ones among them that are not would not be seen",
+            expected="files of one source to be alike",
+            confidence=0.1,
+            remedy="nothing to mend if one program wrote them all",
+        )
+    elif together < -colour.MARGIN and mean < -_MEAN_ODDS:
         yield Finding(
             kind="rgb-order",
             severity="error",

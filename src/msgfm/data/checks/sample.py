@@ -77,7 +77,7 @@ def check_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> l
 
 def check_image(image: StoredImage) -> list[Finding]:
     """Holds one image against its card. `stored_image` makes one of an array in memory."""
-    return _examine_image(image)[0]
+    return examine_image(image)[0]
 
 
 def examine_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> Examination:
@@ -96,7 +96,7 @@ def examine_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) ->
             found.append(_unreadable(str(root / image.files[0].path), error))
             continue
         found.extend(name_findings(root, image, sensor, headers))
-        seen, evidence[image.key] = _examine_image(stored)
+        seen, evidence[image.key] = examine_image(stored)
         found.extend(replace(finding, image=image.key) for finding in seen)
         images.append(stored)
         if (one := fingerprint(stored, split=sample.split, key=image.key)) is not None:
@@ -110,20 +110,26 @@ def examine_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) ->
     )
 
 
-def _examine_image(image: StoredImage) -> tuple[list[Finding], Evidence]:
-    """Units first: where they are wrong, nothing that compares levels means anything."""
+def examine_image(image: StoredImage) -> tuple[list[Finding], Evidence]:
+    """As `check_image`, with what the whole manifest's checks need.
+
+    What is told first hides the rest: under a wrong unit no level means anything, and a border of zeros looks like
+    shade. Once it is mended, the next check sees what lay behind it.
+    """
     evidence = Evidence(file=image.file, bands=image.names)
     found = list(_structure(image))
-    if any(one.kind == "band-count" for one in found):
-        return found, evidence
-    found += unit_findings(image)
-    found += hole_findings(image)
-    if any(one.severity == "error" for one in found if one.kind not in ("no-data-border", "constant-band")):
+    if not found:
+        found += unit_findings(image)
+    if any(one.severity == "error" for one in found):
         return sort_findings(found), evidence
     offset = offset_evidence(image)
+    if offset is None or offset.state != "clipped":  # where zeros come from is known then
+        found += hole_findings(image)
+    found += offset_finding(image, offset)
+    if any(one.severity == "error" and one.kind != "offset-present" for one in found):
+        return sort_findings(found), evidence
     order = order_evidence(image, OFFSET if offset is not None and offset.state == "present" else 0.0)
     odds = colour_odds(image)
-    found += offset_finding(image, offset)
     found += order_finding(image, order)
     found += colour_finding(image, odds)
     found += polarisation_findings(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,91 @@ from msgfm.sensors import Band, Sensor
 NO_DATA_MARKS = (-9999.0, -32767.0, -32768.0, -99999.0, float(np.finfo(np.float32).min))
 
 
+_BYTE = 255
+_BYTE_SCALE = 1 / 255
+# A median so many of the card's standard deviations from its mean is odd; snow reaches 6, thick cloud more.
+_FAR_STD = 8.0
+
+
 def unit_findings(image: StoredImage) -> Iterator[Finding]:
-    """At most one finding a band; see `band_problem`."""
+    """One finding for each kind, with the bands that it concerns."""
+    if (picture := _eight_bit(image)) is not None:
+        yield picture
+        return
+    found: dict[str, Finding] = {}
     for one in image.bands:
-        physical = one.physical(one.stored.real.astype(np.result_type(one.stored.dtype, np.float32)))
-        found = band_problem(image.sensor, one, np.where(one.valid, physical, np.nan))
-        if found is not None:
-            yield found
+        physical = one.physical(one.stored.astype(np.result_type(one.stored.dtype, np.float32)))
+        seen = band_problem(image.sensor, one, np.where(one.valid, physical, np.nan))
+        if seen is not None:
+            known = found.get(seen.kind)
+            found[seen.kind] = replace(known, bands=known.bands + seen.bands) if known else seen
+    # Bands that are merely out of range have the cause that other bands make plain.
+    if len(found) > 1 and "out-of-range" in found:
+        rest = found.pop("out-of-range")
+        kind = next(iter(found))
+        found[kind] = replace(found[kind], bands=found[kind].bands + rest.bands)
+    for problem in found.values():
+        yield replace(problem, remedy=_mark_remedy(image, problem)) if problem.kind == "no-data-mark" else problem
+    if not found:
+        yield from _far_from_card(image)
+
+
+def _mark_remedy(image: StoredImage, found: Finding) -> str:
+    """One option for all bands, where the mark stands in all."""
+    if set(found.bands) != set(image.names) or len(found.bands) == 1:
+        return found.remedy
+    return found.remedy.replace(f"{image.sensor.name}.{found.bands[0]}.", f"{image.sensor.name}.")
+
+
+def _eight_bit(image: StoredImage) -> Finding | None:
+    """Whole numbers of 0..255 where a card expects reflectance in fine steps, or decibel."""
+    bands = [one for one in image.bands if one.numbers.size]
+    calibrated = all(
+        (one.band.unit == "reflectance" and abs(one.band.scale) <= 1e-3) or one.band.unit.lower() == "db"
+        for one in bands
+    )
+    if not bands or not calibrated or not image.of_integers:
+        return None
+    low, high = min(one.numbers[0] for one in bands), max(one.numbers[-1] for one in bands)
+    if low < 0 or high > _BYTE or high < 2:
+        return None
+    name = image.sensor.name
+    sure = all(one.stored.dtype == np.uint8 for one in bands) or high == _BYTE
+    decibel = bands[0].band.unit.lower() == "db"
+    expected = "decibel, most of it negative" if decibel else "steps of 0.0001 of reflectance, far beyond 255"
+    options = f"--set '{name}.unit=\"1\"' --set {name}.scale={_BYTE_SCALE:.9g} --set {name}.offset=0"
+    return Finding(
+        kind="eight-bit",
+        severity="error" if sure else "undecided",
+        file=image.file,
+        seen=f"whole numbers of {low:g}..{high:g} in every band",
+        expected=expected,
+        confidence=0.97 if sure else 0.6,
+        remedy=f"{options}{f' --set {name}.valid_range=[0,1]' if decibel else ''} where pictures will do (a card of "
+        "their own is better: other mean and std); else fetch the calibrated files",
+    )
+
+
+def _far_from_card(image: StoredImage) -> Iterator[Finding]:
+    """A warning for medians that the card's statistics hardly allow."""
+    if image.sensor.centre == "image":
+        return
+    for one in image.bands:
+        if one.band.mean is None or one.band.std is None or not one.numbers.size:
+            continue
+        median = float(one.physical(one.quantile(0.5)))
+        far = (median - one.band.mean) / one.band.std
+        if abs(far) > _FAR_STD:
+            yield Finding(
+                kind="distribution",
+                severity="warning",
+                file=one.file,
+                bands=(one.band.name,),
+                seen=f"median {median:.4g}, {far:+.1f} of the card's standard deviations from its mean",
+                expected=f"about {one.band.mean:.4g} +- {one.band.std:.2g} {one.band.unit}",
+                confidence=0.5,
+                remedy="look at the image; if all are so, `msgfm data stats` gives the card's mean and std",
+            )
 
 
 def band_problem(sensor: Sensor, one: StoredBand, physical: NDArray[Any]) -> Finding | None:
@@ -59,7 +138,8 @@ def band_problem(sensor: Sensor, one: StoredBand, physical: NDArray[Any]) -> Fin
         remedy = "convert the files from linear power to decibel, 10*log10(power)"
     elif _scaled_twice(one.stored, values, band):
         kind, sure, seen = "reflectance-as-dn", 0.98, "the whole band within a hundredth of the range"
-        remedy = f"--set {sensor.name}.scale=1: the file is scaled already and the card scales again"
+        offset = f" --set {sensor.name}.offset=0" if band.offset else ""
+        remedy = f"--set {sensor.name}.scale=1{offset} as the file is scaled already and the card scales again"
     else:
         return None
     return Finding(
@@ -114,6 +194,11 @@ def _likely_cause(sensor: Sensor, one: StoredBand, values: NDArray[Any]) -> tupl
     band = one.band
     high = band.valid_range[1]
     median = float(np.median(values))
+    name = sensor.name
+    if band.polarisation and band.unit.lower() != "db" and band.valid_range[0] >= 0 and -80 < median < 0:
+        return "decibel", 0.95, f"--set {name}.unit=dB --set {name}.scale=1 --set {name}.valid_range=[-50,30]"
+    if band.unit == "m" and median > high:
+        return "centimetres", 0.9, f"--set {name}.scale={band.scale / 100:g} if the files are in centimetres"
     if band.unit.lower() == "db" and values.min() >= 0:
         return "linear-power", 0.9, "convert the files from linear power or amplitude to decibel, 10*log10(power)"
     if band.unit == "reflectance" and band.scale == 1 and median > 10 * abs(high):
@@ -132,4 +217,5 @@ def _scaled_twice(stored: NDArray[Any], values: NDArray[Any], band: Band) -> boo
     low, high = band.valid_range
     unscaled = values / band.scale - band.offset
     fits = bool(((unscaled >= low) & (unscaled <= high)).mean() > 0.5)
-    return fits and bool(unscaled.any()) and bool(np.abs(values).max() < 0.01 * max(abs(low), abs(high)))
+    hundredth = 0.01 * max(abs(low), abs(high)) / abs(band.scale)
+    return fits and bool(unscaled.any()) and bool(np.abs(unscaled).max() < hundredth)
