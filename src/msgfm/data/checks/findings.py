@@ -103,6 +103,5 @@ def require_no_errors(findings: Iterable[Finding], accept: Collection[str] = (),
     lines = "".join(f"\n  {finding}" for finding in wrong[:shown])
     more = f"\n  and {len(wrong) - shown} more" if len(wrong) > shown else ""
     kinds = " ".join(f"--accept {kind}" for kind in dict.fromkeys(finding.kind for finding in wrong))
-    raise InputError(
-        f"{len(wrong)} images do not keep to their cards:{lines}{more}\n(to use them as they are: {kinds})"
-    )
+    number = f"{len(wrong)} errors" if len(wrong) > 1 else "an error"
+    raise InputError(f"{number} against the sensor cards:{lines}{more}\nTo use the images as they are: {kinds}")

@@ -45,6 +45,11 @@ _FINENESS = {
     "B06": (-1.2, 0.14), "B07": (-1.2, 0.14), "B08": (-0.92, 0.18), "B8A": (-1.1, 0.23),
     "B09": (-1.38, 0.12), "B10": (-1.38, 0.12), "B11": (-1.19, 0.2), "B12": (-1.15, 0.23),
 }  # fmt: skip
+# Orders that data sets are known to have: one of them is likelier than what merely fits a little better.
+_KNOWN = (
+    ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A"),  # EuroSAT
+    ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09", "B10"),  # 10, 20, 60 m
+)
 _T_DEGREES = 4.0
 _RATIO_WEIGHT = 0.5
 _FLOOR = 50.0
@@ -92,6 +97,10 @@ def order_evidence(image: StoredImage, offset: float = 0.0) -> OrderEvidence | N
     best, lead = identity, 0.0
     if margins.min() < 0:
         best, lead = _climb(measured, relations, others[margins.argmin()], own)
+        known = _known_orders([str(name) for name in names])
+        leads = _scores(measured, relations, known) - own
+        if lead > MARGIN and leads.max() > max(MARGIN, lead - MARGIN):
+            best, lead = known[leads.argmax()], float(leads.max())
     # `best[i]` is the listed position of what belongs in place i; the names of the files' bands are its inverse.
     listed = np.array(image.names)
     return OrderEvidence(bands=image.names, margins=margins, best=tuple(listed[np.argsort(best)]), lead=lead)
@@ -162,6 +171,12 @@ def arrangements(n: int) -> NDArray[np.int64]:
                 rows.append(row)
     rows.append(list(range(n))[::-1])
     return np.array(rows)
+
+
+def _known_orders(names: Sequence[str]) -> NDArray[np.int64]:
+    """K x n, as `arrangements`: the orders of known data sets, of the bands that there are."""
+    listed = [[name for name in order if name in names] for order in _KNOWN]
+    return np.array([[order.index(name) for name in names] for order in listed])
 
 
 def _sentinel2_name(band: Band) -> str | None:
