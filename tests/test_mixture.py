@@ -23,7 +23,7 @@ from msgfm.data.mixture import (
     MixtureSampler,
     SampleKey,
     Source,
-    _shuffled,
+    shuffled,
 )
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage
@@ -67,7 +67,7 @@ def test_the_order_follows_from_seed_and_pass_alone():
         return [key for visit in range(passes * 60 // batch_size) for key in order.batch(0, visit, 0)]
 
     first = stream(7, 4, [(9, 2)])
-    _shuffled.cache_clear()
+    shuffled.cache_clear()
     assert stream(7, 4, [(9, 2)]) == first
     assert stream(7, 10, [(300, 7), (8, 1)]) == first
     assert [key.sample for key in stream(8, 4, [])] != [key.sample for key in first]

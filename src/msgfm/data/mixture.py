@@ -96,16 +96,27 @@ class MixtureOrder:
         seed: of the shuffling.
         world_size: ranks; rank k takes the k-th part of the joint batch.
         accumulate: batches of a source per round.
+        block: neighbours that stay together, see `shuffled`; None shuffles all samples.
+        window: blocks that are shuffled among each other.
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_sizes: Sequence[int], *, seed: int, world_size: int, accumulate: int
+        self,
+        lengths: Sequence[int],
+        batch_sizes: Sequence[int],
+        *,
+        seed: int,
+        world_size: int,
+        accumulate: int,
+        block: int | None = None,
+        window: int = 1,
     ) -> None:
         self.lengths = tuple(lengths)
         self.batch_sizes = tuple(batch_sizes)
         self.seed = seed
         self.world_size = world_size
         self.accumulate = accumulate
+        self.block, self.window = block, window
 
     @property
     def rounds_per_epoch(self) -> int:
@@ -118,12 +129,30 @@ class MixtureOrder:
         size, length = self.batch_sizes[source], self.lengths[source]
         start = (visit * self.world_size + rank) * size
         stream = (divmod(place, length) for place in range(start, start + size))
-        return [SampleKey(source, epoch, int(_shuffled(length, self.seed, source, epoch)[i])) for epoch, i in stream]
+        seed, block, window = self.seed, self.block, self.window
+        return [
+            SampleKey(source, epoch, int(shuffled(length, (seed, source, epoch), block, window)[i]))
+            for epoch, i in stream
+        ]
 
 
 @lru_cache(maxsize=64)
-def _shuffled(length: int, seed: int, source: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, source, epoch)).permutation(length)
+def shuffled(length: int, seed: tuple[int, ...], block: int | None = None, window: int = 1) -> np.ndarray:
+    """The order of samples in one pass.
+
+    Args:
+        length: samples.
+        seed: of the pass.
+        block: None shuffles all samples. Otherwise blocks of so many neighbours are shuffled, and then the samples
+            within each `window` of blocks, so that few chunks of shards are in use at any time.
+        window: see `block`.
+    """
+    rng = np.random.default_rng(seed)
+    if block is None:
+        return rng.permutation(length)
+    order = [np.arange(first, min(first + block, length)) for first in rng.permutation(-(-length // block)) * block]
+    windows = [np.concatenate(order[first : first + window]) for first in range(0, len(order), window)]
+    return np.concatenate([rng.permutation(one) for one in windows])
 
 
 class MixtureSampler(Sampler[list[SampleKey]]):

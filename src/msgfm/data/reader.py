@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msgfm.data.checks.units import check_units
 from msgfm.data.records import RasterFile, Sample, SensorImage
+from msgfm.data.shards.chunks import is_place
+from msgfm.data.shards.read import DamagedShardError
+from msgfm.data.stored import read_stored
 from msgfm.errors import InputError
-from msgfm.geo.raster import read_bands
-from msgfm.sensors import Sensor
+from msgfm.sensors import Band, Sensor
 from msgfm.sensors.sensor import is_no_data
 
 Image = NDArray[np.float32]
@@ -36,7 +39,10 @@ def read_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) -> di
     """
     finest = max(sample.images, key=lambda image: image.height * image.width)
     size = (finest.height, finest.width)
-    return {image.key: read_sensor_image(root, image, sensors[image.sensor], size) for image in sample.images}
+    try:
+        return {image.key: read_sensor_image(root, image, sensors[image.sensor], size) for image in sample.images}
+    except DamagedShardError as error:
+        raise InputError(f"sample {sample.sample}: {error}") from error
 
 
 def read_sensor_image(root: Path, image: SensorImage, sensor: Sensor, size: tuple[int, int] | None = None) -> Image:
@@ -57,18 +63,22 @@ def read_sensor_image(root: Path, image: SensorImage, sensor: Sensor, size: tupl
             values that do not fit the card's units.
     """
     height, width = size or (image.height, image.width)
-    result = np.full((len(sensor.bands), height, width), np.nan, np.float32)
-    finest = (0, 0)
-    for file in image.files:
-        values = _read_file(root, file, sensor)
-        finest = max(finest, values.shape[1:])
-        result[list(sensor.indices_of(file.bands))] = resample(values, (height, width))
+    read = [(sensor.indices_of(file.bands), _read_file(root, file, sensor)) for file in image.files]
+    finest = max(values.shape[1:] for _, values in read)
     if finest != (image.height, image.width):
         raise InputError(
             f"{root / image.files[0].path}: {finest[0]} x {finest[1]} pixels, the manifest says "
             f"{image.height} x {image.width}; the files were changed since: index the data set again"
         )
-    if not np.isfinite(result).any():
+    indices, values = read[0]
+    if indices == tuple(range(len(sensor.bands))):  # one file with all bands, as most are: nothing to put together
+        result = resample(values, (height, width))
+    else:
+        result = np.full((len(sensor.bands), height, width), np.nan, np.float32)
+        for indices, values in read:
+            result[list(indices)] = resample(values, (height, width))
+    # a look at some pixels spares most images the look at all
+    if not np.isfinite(result[:, ::16, ::16]).any() and not np.isfinite(result).any():
         names = ", ".join(str(root / file.path) for file in image.files)
         raise InputError(f"{names}: every value is no data (NaN or the no-data number); leave the sample out")
     return result
@@ -76,22 +86,42 @@ def read_sensor_image(root: Path, image: SensorImage, sensor: Sensor, size: tupl
 
 def _read_file(root: Path, file: RasterFile, sensor: Sensor) -> Image:
     """Bands of one file, C x h x w in its own grid, in physical units."""
-    path = root / file.path
-    stored = read_bands(path, file.file_bands, file.window)
-    numbers = stored.data
+    stored = read_stored(root, file)
+    numbers = np.ma.getdata(stored)
+    bands = [sensor.bands[sensor.index_of(name)] for name in file.bands]
     # float64 where float32 would lose what is stored (int32, float64).
     physical = numbers.astype(np.result_type(numbers.dtype, np.float32))
-    missing = np.ma.getmaskarray(stored) | ~np.isfinite(physical)
-    for i, name in enumerate(file.bands):
-        band = sensor.bands[sensor.index_of(name)]
-        if is_no_data(band.nodata):
-            missing[i] |= numbers[i] == band.nodata
-        physical[i] += band.offset
-        physical[i] *= band.scale
-    physical[missing] = np.nan
-    for i, name in enumerate(file.bands):
-        check_units(path, sensor, sensor.bands[sensor.index_of(name)], numbers[i], physical[i])
-    return physical.astype(np.float32)
+    missing = _missing(stored, bands)
+    if len({(band.offset, band.scale) for band in bands}) == 1:
+        _to_physical(physical, bands[0])
+    else:
+        for i, band in enumerate(bands):
+            _to_physical(physical[i], band)
+    if missing is not None:
+        physical[missing] = np.nan
+    if not is_place(file.path):  # what is in shards was checked when it was written
+        for i, band in enumerate(bands):
+            check_units(root / file.path, sensor, band, numbers[i], physical[i])
+    return physical.astype(np.float32, copy=False)
+
+
+def _missing(stored: np.ma.MaskedArray[Any, Any], bands: Sequence[Band]) -> NDArray[np.bool_] | None:
+    """Where there is no data; None is nowhere."""
+    numbers = np.ma.getdata(stored)
+    parts = [np.ma.getmaskarray(stored)] if np.ma.is_masked(stored) else []
+    if numbers.dtype.kind not in "iub" and not (finite := np.isfinite(numbers)).all():
+        parts.append(~finite)
+    if any(is_no_data(band.nodata) for band in bands):
+        parts.append(np.stack([numbers[i] == (np.nan if b.nodata is None else b.nodata) for i, b in enumerate(bands)]))
+    return np.logical_or.reduce(parts) if parts else None
+
+
+def _to_physical(numbers: NDArray[Any], band: Band) -> None:
+    """Stored numbers to the card's unit, in place."""
+    if band.offset:
+        numbers += band.offset
+    if band.scale != 1:
+        numbers *= band.scale
 
 
 def resample(image: Image, size: tuple[int, int]) -> Image:

@@ -14,7 +14,7 @@ import numpy as np
 import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
@@ -117,6 +117,10 @@ def read_bands(
                 )
             window = Window(column, row, width, height)
         bands = list(file_bands) if file_bands is not None else list(range(1, source.count + 1))
+        # GDAL fills and reads a mask band by band, also where it says nothing
+        says_all = all(MaskFlags.all_valid in source.mask_flag_enums[band - 1] for band in bands)
+        if says_all and all(np.dtype(source.dtypes[band - 1]).kind in "iu" for band in bands):
+            return np.ma.MaskedArray(source.read(bands, window=window))
         stored: np.ma.MaskedArray[Any, Any] = source.read(bands, window=window, masked=True)
         return stored
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from msgfm.config import Config
+from msgfm.data.shards.storage import as_location
 from msgfm.models.msgfm import ModelSettings
+
+Location = Annotated[Path | str, BeforeValidator(as_location)]
 
 
 class SourceConfig(Config):
     """One data set of the mixture.
 
     Args:
-        manifest: Parquet file made by `msgfm data index`, or a list of them.
+        manifest: Parquet file made by `msgfm data index`, folder or `s3://bucket/prefix` of shards made of it by
+            `msgfm data shard`, or a list of them.
         batch_size: samples per optimiser step and device; null shares `mixture.batch_size` out in proportion to the
             number of samples, so that all sources end together (paper, App. B.1).
         lr: learning rate of this source's steps (paper, Table 10).
@@ -27,7 +31,7 @@ class SourceConfig(Config):
             in the paper, for small sources, whose few places a model would learn by heart.
     """
 
-    manifest: tuple[Path, ...] = Field(min_length=1)
+    manifest: tuple[Location, ...] = Field(min_length=1)
     lr: float = Field(gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     split: str = "train"
@@ -50,11 +54,18 @@ class MixtureConfig(Config):
             largest of their learning rates.
         batch_size: samples per round and device, for sources that give no batch size of their own.
         cross_sensor_share: probability that a masked image of a paired sample predicts its partner (paper: 0.5).
+        shuffle_block: null shuffles all samples of a source in every epoch. A number keeps so many neighbours of the
+            manifest together: blocks are shuffled, and samples within `shuffle_window` blocks. For shards on S3 that
+            are larger than `hardware.cache_gb`: each chunk is then fetched about once an epoch. Best a chunk's number
+            of samples.
+        shuffle_window: see `shuffle_block`; the cache must hold the chunks of two such windows of every source.
     """
 
     schedule: Literal["sequential", "joint"] = "sequential"
     batch_size: int | None = Field(default=None, ge=1)
     cross_sensor_share: float = Field(default=0.5, ge=0, le=1)
+    shuffle_block: int | None = Field(default=None, ge=1)
+    shuffle_window: int = Field(default=16, ge=1)
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -95,6 +106,8 @@ class HardwareConfig(Config):
         accumulate: batches of a source per optimiser step.
         num_workers: processes that read data, per device.
         grad_checkpointing: computes activations again in the backward pass to save memory.
+        cache: folder where chunks of shards on S3 are kept; null is `~/.cache/msgfm/shards`.
+        cache_gb: gigabytes (10^9 bytes) that it may hold; the chunks not used for longest are removed.
     """
 
     accelerator: str = "auto"
@@ -104,6 +117,8 @@ class HardwareConfig(Config):
     accumulate: int = Field(default=1, ge=1)
     num_workers: int = Field(default=2, ge=0)
     grad_checkpointing: bool = False
+    cache: Path | None = None
+    cache_gb: float = Field(default=50, gt=0)
 
 
 class LogConfig(Config):

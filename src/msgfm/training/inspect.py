@@ -8,13 +8,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from msgfm.data.records import Manifest, read_manifest
+from msgfm.data.records import Manifest
 from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import from_pretrained
 from msgfm.training.outcome import read_run_facts, scores_table
 from msgfm.training.pictures import draw_reconstructions
 from msgfm.training.reconstruction import load_example, score_reconstruction, write_scores
+from msgfm.training.sources import open_manifest
 
 
 def reconstruct_samples(
@@ -39,7 +40,7 @@ def reconstruct_samples(
     square = max(model.config.mask_patch_size, model.config.stride)
     if size % square:
         raise InputError(f"--image-size {size} is not a multiple of {square} px, as this model's masks need")
-    everything = read_manifest(manifest_path)
+    everything = open_manifest(manifest_path)
     manifest = everything.only(split)
     chosen = choose(manifest, model, names, count)
     examples = [load_example(model, manifest, sample, size, seed) for sample in chosen.samples]

@@ -25,6 +25,7 @@ import msgfm
 from msgfm.config import config_to_dict, save_yaml
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest
+from msgfm.data.shards.read import listing_of
 from msgfm.errors import InputError
 from msgfm.files import lock_folder, write_atomically
 from msgfm.models.msgfm import MsGFM
@@ -32,7 +33,7 @@ from msgfm.training.config import PretrainConfig
 from msgfm.training.pictures import draw_reconstructions
 from msgfm.training.reconstruction import Score, load_example, score_reconstruction, write_scores
 from msgfm.training.report import write_report
-from msgfm.training.sources import load_manifests
+from msgfm.training.sources import cache_limits, load_manifests
 
 RUN_FACTS = "run.json"
 """Written last: its presence says that a run is complete."""
@@ -55,7 +56,7 @@ def prepare_run_folder(config: PretrainConfig, held: ExitStack) -> None:
 def held_out(config: PretrainConfig, name: str) -> tuple[Manifest, ...]:
     """The `val` samples of a source's manifests; none if it trains on them, or has no such split."""
     source = config.sources[name]
-    return () if source.split in ("val", "all") else load_manifests(name, source, "val")
+    return () if source.split in ("val", "all") else load_manifests(name, source, "val", limits=cache_limits(config))
 
 
 def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM, step: int) -> Path | None:
@@ -152,7 +153,7 @@ def _data_facts(config: PretrainConfig, source: Source) -> dict[str, Any]:
         "samples": len(source),
         "by_sensors": dict(combinations),
         "manifests": {
-            str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in config.sources[source.name].manifest
+            str(path): hashlib.sha256(listing_of(path)).hexdigest() for path in config.sources[source.name].manifest
         },
     }
 

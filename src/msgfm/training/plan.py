@@ -108,5 +108,7 @@ def make_plan(config: PretrainConfig, sources: Sequence[Source], world_size: int
             seed=config.seed,
             world_size=world_size,
             accumulate=config.hardware.accumulate,
+            block=config.mixture.shuffle_block,
+            window=config.mixture.shuffle_window,
         ),
     )

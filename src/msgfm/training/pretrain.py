@@ -261,11 +261,13 @@ def train(
             begun = time.perf_counter()
             record = train_step(fabric, plan, state, model, optimizer, feed)
             state.step += 1
+            took_s = time.perf_counter() - begun
             row = record.row() | {
                 "step": state.step,
                 "epoch": state.step / plan.steps_per_epoch,
                 "lr": optimizer.param_groups[0]["lr"],
-                "images_per_s": int(record.images) / (time.perf_counter() - begun),
+                "images_per_s": int(record.images) / took_s,
+                "data_wait": record.waited_s / took_s,
             }
             if logger:
                 logger.write(row)

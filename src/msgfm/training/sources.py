@@ -8,6 +8,9 @@ from pathlib import Path
 
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest, read_manifest
+from msgfm.data.shards.cache import CacheLimits, remote_of
+from msgfm.data.shards.chunks import is_place
+from msgfm.data.shards.read import is_shards, open_shards
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor
 from msgfm.training.config import PretrainConfig, SourceConfig
@@ -19,7 +22,9 @@ def load_sources(config: PretrainConfig) -> list[Source]:
     Raises:
         InputError: a manifest or a source's split or sensors are not there, or its first files are gone.
     """
-    loaded = {name: load_manifests(name, source) for name, source in config.sources.items()}
+    limits = cache_limits(config)
+    loaded = {name: load_manifests(name, source, limits=limits) for name, source in config.sources.items()}
+    _require_cache(config, loaded)
     lengths = {name: sum(len(manifest.samples) for manifest in manifests) for name, manifests in loaded.items()}
     shared = share_batch_size(config, lengths)
     return [
@@ -35,16 +40,34 @@ def load_sources(config: PretrainConfig) -> list[Source]:
     ]
 
 
-def load_manifests(name: str, source: SourceConfig, split: str | None = None) -> tuple[Manifest, ...]:
+def cache_limits(config: PretrainConfig) -> CacheLimits:
+    """Where the recipe keeps chunks from S3, and how many bytes of them."""
+    return CacheLimits(folder=config.hardware.cache, size=round(config.hardware.cache_gb * 1e9))
+
+
+def _require_cache(config: PretrainConfig, loaded: Mapping[str, Sequence[Manifest]]) -> None:
+    """Refuses what would fetch a whole chunk for nearly every sample: a full shuffle of more than the cache holds."""
+    remotes = {manifest.root: remote_of(manifest.root) for manifests in loaded.values() for manifest in manifests}
+    size = sum(chunk.size for remote in remotes.values() if remote for chunk in remote.chunks.values())
+    if size > config.hardware.cache_gb * 1e9 and config.mixture.shuffle_block is None:
+        raise InputError(
+            f"shards on S3 of {size / 1e9:.3g} GB, the cache may hold {config.hardware.cache_gb:g} GB: raise "
+            f"hardware.cache_gb, or shuffle in windows with mixture.shuffle_block=N (samples of a chunk)"
+        )
+
+
+def load_manifests(
+    name: str, source: SourceConfig, split: str | None = None, *, limits: CacheLimits | None = None
+) -> tuple[Manifest, ...]:
     """A source's manifests with its sensors and one split alone (its own unless `split` names another).
 
-    Manifests without samples of that split and those sensors are passed over.
+    `limits` are for shards on S3. Manifests without samples of that split and those sensors are passed over.
 
     Raises:
         InputError: none of them has any, none has a card of a chosen sensor, or files are gone.
     """
     wanted = split or source.split
-    manifests = [read_manifest(path) for path in source.manifest]
+    manifests = [open_manifest(location, limits) for location in source.manifest]
     carded = {sensor for manifest in manifests for sensor in manifest.sensors}
     if unknown := [sensor for sensor in source.sensors or () if sensor not in carded]:
         raise InputError(
@@ -69,6 +92,11 @@ def load_manifests(name: str, source: SourceConfig, split: str | None = None) ->
     return tuple(chosen)
 
 
+def open_manifest(location: Path | str, limits: CacheLimits | None = None) -> Manifest:
+    """A manifest, or shards as one."""
+    return open_shards(location, limits) if is_shards(location) else read_manifest(Path(location))
+
+
 def _only_images(manifest: Manifest, source: SourceConfig) -> Manifest:
     """The manifest with images of the chosen sensors and roles, each role a sample; those without any are left out."""
     cards = {name: card for name, card in manifest.sensors.items() if source.sensors is None or name in source.sensors}
@@ -87,6 +115,8 @@ def _require_files(name: str, manifest: Manifest) -> None:
     for sample in manifest.samples:
         for image in sample.images:
             for file in image.files:
+                if is_place(file.path):  # `open_shards` has looked at the chunks
+                    continue
                 path = manifest.root / file.path
                 folders.setdefault(path.parent, path)
     gone = [path for path in folders.values() if not path.is_file()]

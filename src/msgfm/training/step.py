@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from msgfm.training.ranks import fail_on_all_ranks, gather_messages, sum_over_ra
 
 STEP_COLUMNS = (
     *("step", "epoch", "source", "lr", "loss", "reconstruction", "auxiliary", "grad_norm"),
-    *("images", "images_per_s", "expert_load_max", "dropped_share"),
+    *("images", "images_per_s", "data_wait", "expert_load_max", "dropped_share"),
 )
 
 
@@ -38,6 +39,7 @@ class StepRecord:
 
     losses: (3,) the step's loss, its reconstruction and its auxiliary part. directions: by direction, the sum of its
     images' losses and their number, (2,). load: (mixtures, experts) tokens that wanted each expert. dropped: tokens.
+    waited_s: seconds in which this rank waited for its batches.
     """
 
     source: str
@@ -47,6 +49,7 @@ class StepRecord:
     load: Tensor | None = None
     dropped: Tensor = field(default_factory=lambda: torch.zeros(()))
     grad_norm: float = 0.0
+    waited_s: float = 0.0
 
     def add(self, batch: Batch, output: PretrainOutput, weight: float) -> None:
         """Takes in one batch."""
@@ -107,7 +110,9 @@ def train_step(
     )
     for group in optimizer.param_groups:
         group["lr"] = plan.lr(state.step)
+    begun = time.perf_counter()
     batches = [next(feed) for _ in range(plan.batches_per_step)]
+    record.waited_s = time.perf_counter() - begun
     note_bad_samples(fabric, plan, state, batches)
     for part, (batch, weight) in enumerate(zip(batches, weights(fabric, plan, batches), strict=True)):
         batch = batch.to(fabric.device)

@@ -1,0 +1,101 @@
+"""Opens shards as a manifest, and reads the stored arrays that its files stand for."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from msgfm.data.records import Manifest, read_manifest
+from msgfm.data.shards.cache import CacheLimits, fetch_chunk, mirror, remote_of
+from msgfm.data.shards.chunks import parse_place, read_item
+from msgfm.data.shards.codec import DamagedItemError, Item, array_of, unpack
+from msgfm.data.shards.index import INDEX, MANIFEST, read_index, sha256
+from msgfm.data.shards.storage import LocalStorage, is_remote, storage_at
+from msgfm.errors import InputError
+
+
+class DamagedShardError(InputError):
+    """Bytes of a chunk are not those that were written."""
+
+
+def is_shards(location: Path | str) -> bool:
+    """Whether it is a folder of shards, or an address on S3, which can be nothing else."""
+    return is_remote(location) or (Path(location) / INDEX).is_file()
+
+
+def listing_of(location: Path | str) -> bytes:
+    """The file that says what the samples are: a manifest, or the `shards.json` of shards."""
+    return storage_at(location).read(INDEX) if is_shards(location) else Path(location).read_bytes()
+
+
+def open_shards(location: Path | str, limits: CacheLimits | None = None) -> Manifest:
+    """The manifest of a folder of shards; its files are places in chunks, which `read_sample` reads.
+
+    Args:
+        location: a folder or `s3://bucket/prefix`.
+        limits: where chunks from S3 are kept, and how many bytes of them.
+
+    Raises:
+        InputError: no shards there, unfinished or damaged ones, or a cache that cannot hold a chunk.
+    """
+    folder = mirror(str(location), limits or CacheLimits()) if is_remote(location) else Path(location)
+    storage = LocalStorage(folder)
+    index = read_index(storage)
+    try:
+        content = storage.read(MANIFEST)
+    except FileNotFoundError as error:
+        raise InputError(f"{storage.url(MANIFEST)} is missing; make the shards again") from error
+    if sha256(content) != index.files[MANIFEST]:
+        raise InputError(f"{storage.url(MANIFEST)} is damaged (its checksum is another); make the shards again")
+    if not is_remote(location):
+        for chunk in index.chunks:
+            if storage.size(chunk.name) != chunk.size:
+                raise InputError(
+                    f"{storage.url(chunk.name)} is missing or not {chunk.size} bytes long; copy the folder again, or "
+                    f"delete {INDEX} and make the shards again"
+                )
+    return read_manifest(folder / MANIFEST)
+
+
+def read_place(root: Path, place: str) -> np.ma.MaskedArray[Any, Any]:
+    """The stored array at a place in a chunk (`chunks.is_place`).
+
+    Raises:
+        DamagedShardError: the sample's checksum is wrong.
+        InputError: no such chunk, or it cannot be read or fetched.
+    """
+    chunk, item, array = parse_place(place)
+    return array_of(_item(root, chunk, item), array)
+
+
+@lru_cache(maxsize=2)  # a sample's arrays are asked for one after the other
+def _item(root: Path, chunk: str, number: int) -> Item:
+    path = root / chunk
+    try:
+        return unpack(_item_bytes(path, number))
+    except (DamagedItemError, ValueError) as error:
+        raise DamagedShardError(
+            f"{path}, item {number}: damaged ({error}); `msgfm data verify` lists all that is; copy the chunk again, "
+            f"or delete it and {INDEX} and run `msgfm data shard` again"
+        ) from error
+
+
+def _item_bytes(path: Path, number: int) -> memoryview:
+    """From the chunk's file; one that the cache does not hold is fetched, and may be evicted before it is opened."""
+    remote = remote_of(path.parent)
+    for _ in range(5):
+        try:
+            if remote is not None:
+                fetch_chunk(remote, path)
+            return read_item(path, number)
+        except FileNotFoundError:
+            if remote is None:
+                break
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if remote is None:
+        raise InputError(f"{path} is missing; copy the folder again, or make the shards again")
+    raise InputError(f"{path} is evicted before it can be read; raise hardware.cache_gb")

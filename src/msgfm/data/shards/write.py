@@ -1,0 +1,281 @@
+"""Makes shards of a manifest, chunk by chunk; what a killed run has finished is kept when it is started again.
+
+Which samples a chunk holds, and every byte of it, follow from the manifest, the options and the files, so a run that
+was killed and continued ends with the same bytes as one that was not, with any number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from msgfm.data.checks import check_sample, require_kinds, require_no_errors
+from msgfm.data.records import Manifest, RasterFile, Sample, sample_from_dict, write_manifest
+from msgfm.data.shards.chunks import LARGEST, LITDATA_INDEX, chunk_name, litdata_index, place_of, write_chunk
+from msgfm.data.shards.codec import Stored, pack
+from msgfm.data.shards.cut import cut_manifest
+from msgfm.data.shards.index import INDEX, MANIFEST, Chunk, ShardIndex, read_index, sha256, write_index
+from msgfm.data.shards.parallel import in_processes
+from msgfm.data.shards.storage import LocalStorage, Storage, storage_at
+from msgfm.data.stored import read_stored
+from msgfm.errors import InputError
+from msgfm.files import lock_folder
+from msgfm.progress import track
+
+_SCRATCH = ".making-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardOptions:
+    """How shards are made.
+
+    Args:
+        crop: side of the tiles that larger images are cut into; None keeps images whole.
+        chunk_size: bytes of a chunk before compression, about: at most 4 GiB.
+        workers: processes that read and compress.
+        skip_bad: how many samples may be left out because they cannot be read or do not keep to their cards.
+        accept: kinds of findings that are let through (`checks.KINDS`).
+    """
+
+    crop: int | None = None
+    chunk_size: int = 64 * 2**20
+    workers: int = 1
+    skip_bad: int = 0
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What is written: the samples of every chunk, by number."""
+
+    manifest: Manifest
+    parts: tuple[tuple[int, int], ...]
+    out: str
+    facts: dict[str, Any]
+    options: ShardOptions
+
+
+def write_shards(manifest: Manifest, out: Path | str, options: ShardOptions) -> ShardIndex:
+    """Writes the images of a manifest into shards, or completes and mends what is there already.
+
+    Args:
+        manifest: of files.
+        out: a folder or `s3://bucket/prefix`. Two runs cannot write to one folder; on S3 nothing keeps them apart.
+        options: see there.
+
+    Raises:
+        InputError: images that do not keep to their cards or cannot be read, beyond `skip_bad`; other shards at
+            `out`; no space.
+    """
+    require_kinds(options.accept)
+    plan = _make_plan(manifest, str(out), options)
+    storage = storage_at(out)
+    with ExitStack() as held:
+        if isinstance(storage, LocalStorage):
+            held.enter_context(lock_folder(storage.folder))
+            for unfinished in (*storage.folder.glob(f"{_SCRATCH}*"), *storage.folder.glob(".*.tmp")):
+                shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+        if storage.size(INDEX) is not None:
+            return _mend(plan, storage)
+        missing = [number for number in range(len(plan.parts)) if not _is_finished(plan, storage, number)]
+        for _ in track(in_processes(_make_chunk, plan, missing, options.workers), "sharding", len(missing)):
+            pass
+        return _finish(plan, storage)
+
+
+def _make_plan(manifest: Manifest, out: str, options: ShardOptions) -> _Plan:
+    if options.crop is not None:
+        manifest = cut_manifest(manifest, options.crop)
+    if not manifest.samples:
+        raise InputError("the manifest has no samples")
+    # cards, classes and all else but the samples, which have a digest, and the root: data may be moved meanwhile
+    about = [getattr(manifest, field.name) for field in fields(Manifest) if field.name not in ("root", "samples")]
+    facts = {
+        "manifest": f"{manifest.digest} {sha256(repr(about).encode())}",
+        "crop": options.crop,
+        "chunk_size": options.chunk_size,
+        "accept": sorted(options.accept),
+    }
+    parts = tuple(_divide(manifest.samples, options.chunk_size))
+    return _Plan(manifest=manifest, parts=parts, out=out, facts=facts, options=options)
+
+
+def _divide(samples: Sequence[Sample], chunk_size: int) -> Iterator[tuple[int, int]]:
+    """First sample of each chunk and of the next, by the bytes that images of two-byte numbers would have."""
+    if not 0 < chunk_size <= LARGEST:
+        raise InputError(f"a chunk of {chunk_size} bytes: give 1 byte to {LARGEST} ({LARGEST / 2**30:.0f} GiB)")
+    start, size = 0, 0
+    for position, sample in enumerate(samples):
+        bands = ((image, len(file.bands)) for image in sample.images for file in image.files)
+        here = sum(2 * image.height * image.width * count for image, count in bands)
+        if position > start and size + here > chunk_size:
+            yield start, position
+            start, size = position, 0
+        size += here
+    yield start, len(samples)
+
+
+def _make_chunk(plan: _Plan, number: int) -> None:
+    """Writes one chunk and, after it, the note that says that it is finished."""
+    storage = storage_at(plan.out)
+    items, rows, left_out = _pack_samples(plan, number)
+    note: dict[str, Any] = {"plan": plan.facts, "rows": rows, "left_out": left_out, "chunk": None}
+    if items:
+        content, facts, config = _chunk(storage, number, items)
+        storage.write(chunk_name(number), content)
+        note["chunk"] = {
+            "name": chunk_name(number),
+            "size": len(content),
+            "sha256": sha256(content),
+            "samples": len(items),
+        }
+        note |= {"litdata": facts, "config": config}
+    storage.write(_note_name(number), json.dumps(note).encode())
+
+
+def _chunk(storage: Storage, number: int, items: Sequence[bytes]) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+    beside = storage.folder if isinstance(storage, LocalStorage) else None
+    try:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=beside) as scratch:
+            return write_chunk(number, items, Path(scratch))
+    except OSError as error:
+        raise InputError(
+            f"cannot write {storage.url(chunk_name(number))}: {error.strerror or error}; free some space and start "
+            f"again: finished chunks are kept"
+        ) from error
+
+
+def _pack_samples(plan: _Plan, number: int) -> tuple[list[bytes], list[dict[str, Any]], dict[str, str]]:
+    """Items and manifest rows of a chunk, and what is wrong with samples that are left out."""
+    manifest = plan.manifest
+    items: list[bytes] = []
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    for sample in manifest.samples[slice(*plan.parts[number])]:
+        try:
+            require_no_errors(check_sample(manifest.root, sample, manifest.sensors), plan.options.accept)
+            item, packed = _pack_sample(manifest, sample, chunk_name(number), len(items))
+        except InputError as error:
+            left_out[sample.sample] = str(error)
+            _require_few(left_out, plan.options)
+        else:
+            items.append(item)
+            rows.append(asdict(packed))
+    return items, rows, left_out
+
+
+def _require_few(left_out: dict[str, str], options: ShardOptions) -> None:
+    if len(left_out) <= options.skip_bad:
+        return
+    listed = "\n".join(f"  sample {name}: {message}" for name, message in list(left_out.items())[:10])
+    raise InputError(
+        f"samples that cannot be used: at least {len(left_out)}, --skip-bad allows {options.skip_bad}:\n{listed}\n"
+        f"finished chunks are kept; start again after mending them"
+    )
+
+
+def _pack_sample(manifest: Manifest, sample: Sample, chunk: str, position: int) -> tuple[bytes, Sample]:
+    """A sample's item, and the sample as a manifest of shards lists it."""
+    arrays: list[tuple[dict[str, Any], Stored]] = []
+
+    def put(file: RasterFile, image: str) -> RasterFile:
+        place = place_of(chunk, position, len(arrays))
+        about = {"image": image, "bands": file.bands, "file": file.path, "file_bands": file.file_bands}
+        arrays.append(({**about, "window": file.window}, read_stored(manifest.root, file)))
+        count = len(file.file_bands)
+        return replace(file, path=place, file_bands=tuple(range(1, count + 1)), window=None)
+
+    images = tuple(replace(image, files=tuple(put(file, image.key) for file in image.files)) for image in sample.images)
+    mask = None if sample.mask is None else put(sample.mask, "mask")
+    about = {"sample": sample.sample, "scene": sample.scene, "split": sample.split, "labels": sample.labels}
+    return pack(about, arrays), replace(sample, images=images, mask=mask)
+
+
+def _note_name(number: int) -> str:
+    return f".{chunk_name(number)}.json"
+
+
+def _is_finished(plan: _Plan, storage: Storage, number: int) -> bool:
+    """Whether an earlier run has finished a chunk, and it is still what it was.
+
+    Raises:
+        InputError: the earlier run was of another manifest or other options.
+    """
+    try:
+        note = json.loads(storage.read(_note_name(number)))
+    except FileNotFoundError:
+        return False
+    _require_same(plan, note["plan"], storage)
+    _require_few(note["left_out"], plan.options)
+    return note["chunk"] is None or _is_whole(storage, Chunk(**note["chunk"]))
+
+
+def _is_whole(storage: Storage, chunk: Chunk) -> bool:
+    if storage.size(chunk.name) != chunk.size:
+        return False
+    # an object on S3 appears whole, and reading it again would cost as much as making it
+    return not isinstance(storage, LocalStorage) or sha256(storage.read(chunk.name)) == chunk.sha256
+
+
+def _require_same(plan: _Plan, facts: dict[str, Any], storage: Storage) -> None:
+    if facts != plan.facts:
+        other = ", ".join(key for key in plan.facts if facts.get(key) != plan.facts[key])
+        raise InputError(f"{storage.url('')} holds shards of another {other}; choose another place, or empty it first")
+
+
+def _finish(plan: _Plan, storage: Storage) -> ShardIndex:
+    """The indices and the manifest, from the notes of all chunks, which then go."""
+    notes = [json.loads(storage.read(_note_name(number))) for number in range(len(plan.parts))]
+    left_out = {name: message for note in notes for name, message in note["left_out"].items()}
+    _require_few(left_out, plan.options)
+    made = [note for note in notes if note["chunk"]]
+    if not made:
+        raise InputError("no sample can be used")
+    samples = tuple(sample_from_dict(row) for note in notes for row in note["rows"])
+    files = {
+        MANIFEST: _manifest_bytes(replace(plan.manifest, samples=samples)),
+        LITDATA_INDEX: litdata_index([note["litdata"] for note in made], made[0]["config"]),
+    }
+    for name, content in files.items():
+        storage.write(name, content)
+    index = ShardIndex(
+        plan=plan.facts,
+        chunks=tuple(Chunk(**note["chunk"]) for note in made),
+        files={name: sha256(content) for name, content in files.items()},
+        left_out=left_out,
+    )
+    write_index(storage, index)
+    for number in range(len(plan.parts)):
+        storage.delete(_note_name(number))
+    return index
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    """The Parquet file, whose root is the folder that it lies in, wherever that is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MANIFEST
+        write_manifest(replace(manifest, root=path.parent), path)
+        return path.read_bytes()
+
+
+def _mend(plan: _Plan, storage: Storage) -> ShardIndex:
+    """Makes those chunks of complete shards again that are missing or damaged."""
+    index = read_index(storage)
+    _require_same(plan, index.plan, storage)
+    for number in range(len(plan.parts)):
+        storage.delete(_note_name(number))  # a run that was killed while it removed them
+    chunks = {chunk.name: chunk for chunk in index.chunks}
+    broken = [n for n in range(len(plan.parts)) if (c := chunks.get(chunk_name(n))) and not _is_whole(storage, c)]
+    for number in track(broken, "mending", len(broken)):
+        content, _, _ = _chunk(storage, number, _pack_samples(plan, number)[0])
+        name = chunk_name(number)
+        if sha256(content) != chunks[name].sha256:
+            raise InputError(f"{storage.url(name)} is damaged and its files were changed since; make all shards anew")
+        storage.write(name, content)
+    return index
