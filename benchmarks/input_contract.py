@@ -6,7 +6,7 @@ FOLDER holds the real images (tests/conftest.py). `named`: the error has the rig
 `undecided`: no error, but the kind is reported as undecided, with the file; `missed`: neither; `misnamed`: another
 error.
 `mended`: of the cases whose finding names an option, those that it mends: applied, the finding is gone.
-`held out`: the share of cases whose image had no part in choosing thresholds.
+`held out`: cases whose original had no part in fitting the relations between bands or the weights of colours.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class Case:
         row: of the table.
         kinds: of findings, any of which names it.
         findings: what the checker said.
-        image: the corrupted image, where a remedy can be tried on it.
-        held_out: whether its original had no part in choosing thresholds.
+        mended: as `mends`, where a remedy can be tried on a single image.
+        held_out: whether its original had no part in fitting relations between bands or weights of colours.
     """
 
     row: str
     kinds: tuple[str, ...]
     findings: tuple[Finding, ...]
-    image: StoredImage | None
     held_out: bool
+    mended: bool | None = None
 
     @property
     def verdict(self) -> str:
@@ -75,14 +75,14 @@ class Case:
             return "named"
         return "undecided" if right else "missed"
 
-    @property
-    def mended(self) -> bool | None:
-        """Whether the option that the finding names mends it; None where it names none."""
-        first = next((one for one in self.findings if one.kind in self.kinds and one.severity == "error"), None)
-        if self.image is None or first is None or not first.remedy.startswith("--"):
-            return None
-        left = check_image(apply_remedy(self.image, first.remedy))
-        return not any(one.severity == "error" and one.kind in self.kinds for one in left)
+
+def mends(image: StoredImage, kinds: Sequence[str], findings: Iterable[Finding]) -> bool | None:
+    """Whether the option that a finding names mends it; None where none names one."""
+    first = next((one for one in findings if one.kind in kinds and one.severity == "error"), None)
+    if first is None or not first.remedy.startswith("--"):
+        return None
+    left = check_image(apply_remedy(image, first.remedy))
+    return not any(one.severity == "error" and one.kind in kinds for one in left)
 
 
 def apply_remedy(image: StoredImage, remedy: str) -> StoredImage:
@@ -100,7 +100,9 @@ def apply_remedy(image: StoredImage, remedy: str) -> StoredImage:
 def case(row: str, kinds: str | Iterable[str], image: StoredImage, original: Original) -> Case:
     """Checks one image."""
     kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    return Case(row=row, kinds=kinds, findings=tuple(check_image(image)), image=image, held_out=original.held_out)
+    findings = tuple(check_image(image))
+    mended = mends(image, kinds, findings)
+    return Case(row=row, kinds=kinds, findings=findings, held_out=original.held_out, mended=mended)
 
 
 def reflectance_cases(originals: Sequence[Original], rng: np.random.Generator) -> Iterator[Case]:
@@ -150,7 +152,6 @@ def offset_cases(originals: Sequence[Original], rng: np.random.Generator) -> Ite
                 row="offset mixed within a source",
                 kinds=("offset-mixed", "offset-present"),
                 findings=tuple(findings),
-                image=None,
                 held_out=False,
             )
 
@@ -244,7 +245,6 @@ def picture_cases(originals: Sequence[Original], rng: np.random.Generator) -> It
             row="source of 40 RGB pictures as BGR",
             kinds=("rgb-order",),
             findings=tuple(findings),
-            image=None,
             held_out=held_out,
         )
 
@@ -305,7 +305,6 @@ def shifted_case(pair: Sequence[Original], rng: np.random.Generator) -> Case:
         row="partner shifted by 6 to 20 pixels",
         kinds=("pair-shift",),
         findings=findings,
-        image=None,
         held_out=pair[0].held_out,
     )
 
@@ -327,7 +326,6 @@ def duplicate_cases(originals: Sequence[Original], rng: np.random.Generator) -> 
             row=f"copy in {'another' if k % 2 else 'the same'} split",
             kinds=(kind,),
             findings=tuple(found),
-            image=None,
             held_out=twice.held_out,
         )
 

@@ -1,7 +1,7 @@
 """Radar: are co- and cross-polarisation where the card says?
 
 Depolarisation needs several bounces, so the ground returns less in VH (HV) than in VV (HH): 5 to 15 dB less in the
-median of every real Sentinel-1 image that this was measured on (28 images of six data sets, docs/results.md).
+median of every real Sentinel-1 image that this was measured on (25 images of six data sets, docs/results.md).
 """
 
 from __future__ import annotations
