@@ -36,10 +36,10 @@ def picture(path: Path, size: int = 8) -> np.ndarray:
     return pixels
 
 
-def mask(path: Path, size: int = 8, values: tuple[int, ...] = (0, 255)) -> np.ndarray:
+def mask(path: Path, size: tuple[int, int] = (8, 8), values: tuple[int, ...] = (0, 255)) -> np.ndarray:
     """A mask with these values, in one band."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = RNG.choice(np.array(values, np.uint8), (size, size))
+    pixels = RNG.choice(np.array(values, np.uint8), size)
     Picture.fromarray(pixels).save(path)
     return pixels
 
