@@ -11,7 +11,9 @@ from msgfm.data.checks.findings import Finding
 from msgfm.data.checks.images import StoredBand, StoredImage
 from msgfm.data.layouts.listing import card_band
 from msgfm.data.records import RasterFile, Sample, SensorImage
-from msgfm.geo.raster import RasterInfo, raster_info, read_bands
+from msgfm.data.shards.chunks import is_place
+from msgfm.data.stored import read_stored as read_file
+from msgfm.geo.raster import RasterInfo, raster_info
 from msgfm.sensors import Sensor
 
 _DEGREE_M = 111_320.0
@@ -24,12 +26,12 @@ Headers = Mapping[str, RasterInfo]
 
 
 def read_headers(root: Path, image: SensorImage) -> dict[str, RasterInfo]:
-    """Headers of an image's files, by path.
+    """Headers of an image's files, by path; places in shards have none.
 
     Raises:
         InputError: a file is missing or no raster.
     """
-    return {file.path: raster_info(root / file.path) for file in image.files}
+    return {file.path: raster_info(root / file.path) for file in image.files if not is_place(file.path)}
 
 
 def read_stored(root: Path, image: SensorImage, sensor: Sensor, headers: Headers, *, sample: str = "") -> StoredImage:
@@ -39,13 +41,16 @@ def read_stored(root: Path, image: SensorImage, sensor: Sensor, headers: Headers
         InputError: a file is missing, truncated, or lacks a band or window.
     """
     bands = [band for file in image.files for band in _stored_bands(root, file, sensor)]
-    gsd = [size for file in image.files if (size := _gsd(headers[file.path])) is not None]
+    known = [headers[file.path] for file in image.files if file.path in headers]
+    gsd = [size for header in known if (size := _gsd(header)) is not None]
     return StoredImage(sensor=sensor, bands=tuple(bands), sample=sample, gsd_m=min(gsd) if gsd else None)
 
 
 def name_findings(root: Path, image: SensorImage, sensor: Sensor, headers: Headers) -> Iterator[Finding]:
     """Files whose own names of bands contradict the manifest."""
     for file in image.files:
+        if file.path not in headers:
+            continue
         info = headers[file.path]
         said = [_card_band(info.descriptions[position - 1], sensor) for position in file.file_bands]
         wrong = [name for name, other in zip(file.bands, said, strict=True) if other not in (None, name)]
@@ -94,7 +99,7 @@ def grid_findings(root: Path, sample: Sample, headers: Headers) -> Iterator[Find
 
 def _stored_bands(root: Path, file: RasterFile, sensor: Sensor) -> Iterator[StoredBand]:
     path = root / file.path
-    stored = read_bands(path, file.file_bands, file.window)
+    stored = read_file(root, file)
     mask = np.ma.getmaskarray(stored) if np.ma.is_masked(stored) else None
     for i, name in enumerate(file.bands):
         yield StoredBand(

@@ -97,7 +97,7 @@ def _border(image: StoredImage) -> Iterator[Finding]:
         share = float(border.mean())
         if share < _SHARE or _longest_edge(border) < _SOLID_EDGE:
             continue
-        sure = _is_outside(same[0], border, value, tolerance)
+        sure = _is_outside(same[0], border, value)
         if sure is None:
             continue
         yield Finding(
@@ -112,14 +112,15 @@ def _border(image: StoredImage) -> Iterator[Finding]:
         return
 
 
-def _is_outside(one: StoredBand, border: NDArray[np.bool_], value: float, tolerance: int) -> bool | None:
+def _is_outside(one: StoredBand, border: NDArray[np.bool_], value: float) -> bool | None:
     """Whether a border is no data (True), may be (False), or is ground (None).
 
     Beside what lies outside an image the ground is as bright as elsewhere; beside deep shade it is dark, and beside a
     lake it lies little higher.
     """
     distance = np.abs(one.stored - np.asarray(value, np.float64))
-    ring = _grown(border, 3 if tolerance else 1) & ~border & one.valid
+    # Not the next pixel: resampling and compression blend it with what lies outside.
+    ring = _grown(border, 4) & ~_grown(border, 1) & one.valid
     rest = one.valid & ~border
     if not ring.any():
         return False

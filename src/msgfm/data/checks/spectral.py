@@ -6,8 +6,8 @@ an arrangement is the log-likelihood (Student's t, so that no single oddity deci
 real images; `band_relations.csv` holds their means and spreads. It is compared with the score of every exchange of two
 bands, every move of one band to another place, and the reverse.
 
-An arrangement must beat the listed one by a margin that no clean image of the real pack reaches, else it is undecided: exchanging B07
-and B8A, say, changes next to nothing. Margins of several images of one source add up (`pooled.py`).
+An arrangement must beat the listed one by a margin that no clean image of the real pack reaches, else it is undecided:
+exchanging B07 and B8A, say, changes next to nothing. Margins of several images of one source add up (`pooled.py`).
 
 The relations were measured on half of the Sentinel-2, HLS and OMBRIA images of the real pack (docs/results.md says
 which), the ratios drawn by 0.3 towards the mean spectra of the cards `sentinel2` and `sentinel2_l2a` (SSL4EO-S12).
