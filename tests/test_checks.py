@@ -123,7 +123,7 @@ def test_centimetres_are_named_and_flat_ground_is_undecided() -> None:
     assert found.remedy.startswith("--set dsm.scale=0.01")
     nearly_flat = np.full((1, 64, 64), 3.0)
     nearly_flat[0, 0, 0] = 3.01
-    assert kinds(check_image(stored_image(nearly_flat, card, gsd_m=10)), "undecided") == {"centimetres"}
+    assert "centimetres" in kinds(check_image(stored_image(nearly_flat, card, gsd_m=10)), "undecided")
 
 
 def test_a_scene_without_dark_pixels_leaves_the_offset_undecided() -> None:

@@ -72,6 +72,9 @@ def test_every_corruption_is_named_or_undecided_and_remedies_mend(
         ("HLS-Water12", ["hls.yaml=images/{id}.tif@1-7", "dem.yaml=images/{id}.tif@10"], []),
         ("HLS-Water12", ["dem.yaml=images/{id}.tif@9"], []),
         ("SpaceNet6-Rotterdam", ["rgb=sar_optical/rgb_{id}.tif"], []),
+        ("SpaceNet6-Rotterdam", ["worldview3:BLUE,GREEN,RED,NIR1=pansharpen/ms{id}.tif"], []),
+        ("Landsat8/l8_north", ["landsat8:B1,B2,B3,B4,B5,B6,B7,B9={id}_{band}.tif"], []),
+        ("RGB-DSM/kootenay_forest", ["dsm=c{id}.tif"], []),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )  # fmt: skip
@@ -84,7 +87,6 @@ def test_clean_images_have_no_error(real_data: Path, folder: str, sensors: list[
 @pytest.mark.parametrize(
     ("layout", "folder", "product"),
     [
-        ("image-folder", "UCMerced_LandUse", "s2c"),
         ("bigearthnet", "BigEarthNet-v1", "s2c"),
         ("sen12ms", "SEN12MS-CR", "s2c"),
         ("ssl4eo-s12", "SSL4EO-S12", "s2c"),
@@ -116,16 +118,25 @@ def test_the_band_order_of_eurosat_is_found_and_named(real_data: Path) -> None:
     assert not report(real_data / "EuroSAT", f"sentinel2:{order}=EuroSAT_MS").errors
 
 
-def test_the_twin_airplanes_of_uc_merced_are_found(real_data: Path) -> None:
-    manifest = index_layout("image-folder", real_data / "UCMerced_LandUse").manifest
-    (twin,) = check_manifest(manifest).of("duplicate")
+@pytest.mark.slow
+def test_the_twin_airplanes_of_uc_merced_are_found_and_nothing_else(real_data: Path) -> None:
+    found = check_manifest(index_layout("image-folder", real_data / "UCMerced_LandUse").manifest)
+    assert found.errors == ()
+    (twin,) = found.of("duplicate")
     assert twin.file.endswith("airplane02.jpg")
     assert "airplane01.jpg" in twin.seen
 
 
-@pytest.mark.parametrize("folder", ["RGB-DSM/tuniu_river_uav/rgb", "Dunes-RGB-Seg/images"])
-def test_undeclared_black_outside_a_mosaic_is_found_and_mended(real_data: Path, folder: str) -> None:
-    found = report(real_data / folder, "rgb=.")
+@pytest.mark.parametrize(
+    ("folder", "pattern"),
+    [
+        ("RGB-DSM/tuniu_river_uav", "rgb"),
+        ("RGB-DSM/kootenay_forest", "r{id}.tif"),
+        ("Dunes-RGB-Seg", "images"),
+    ],
+)
+def test_undeclared_black_outside_a_mosaic_is_found_and_mended(real_data: Path, folder: str, pattern: str) -> None:
+    found = report(real_data / folder, f"rgb={pattern}")
     assert {one.kind for one in found.errors} == {"no-data-border"}
     assert {one.remedy for one in found.errors} == {"--set rgb.nodata=0"}
-    assert not report(real_data / folder, "rgb=.", settings=("rgb.nodata=0",)).errors
+    assert not report(real_data / folder, f"rgb={pattern}", settings=("rgb.nodata=0",)).errors
