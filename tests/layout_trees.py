@@ -32,7 +32,8 @@ def picture(path: Path, size: int = 8) -> np.ndarray:
     """A colour picture of random pixels, H x W x 3."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = RNG.integers(0, 256, (size, size, 3), np.uint8)
-    Picture.fromarray(pixels).save(path)
+    more = {"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {}
+    Picture.fromarray(pixels).save(path, **more)  # type: ignore[arg-type]
     return pixels
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msgfm.data.records import Sample
+from msgfm.data.stored import read_stored
 from msgfm.errors import InputError
-from msgfm.geo.raster import read_bands
 
 UNLABELLED = -1
 
@@ -36,7 +36,7 @@ def read_mask(
     if sample.mask is None:
         raise InputError(f"sample {sample.sample} has no mask; its data set's layout in docs/data.md says what has one")
     path = root / sample.mask.path
-    stored = read_bands(path, sample.mask.file_bands, sample.mask.window).data
+    stored = np.ma.getdata(read_stored(root, sample.mask))
     values = _from_colours(stored, colours) if colours else _whole_numbers(stored[0], path)
     finest = max(sample.images, key=lambda image: image.height * image.width)
     rows, columns = (_nearest(old, new) for old, new in zip(values.shape, (finest.height, finest.width), strict=True))

@@ -45,8 +45,9 @@ _IGBP = (
 
 
 def list_sen12ms(root: Path, options: LayoutOptions) -> Listing:
-    """`ROIs<id>_<season>_<kind>/<kind>_<scene>/ROIs<id>_<season>_<kind>_<scene>_p<patch>.tif`, kind `s1`, `s2`, `lc`.
+    """`ROIs<id>_<season>/<kind>_<scene>/ROIs<id>_<season>_<kind>_<scene>_p<patch>.tif`, kind `s1`, `s2` or `lc`.
 
+    Only the files' names count: `ROIs<id>_<season>_<kind>/<kind>_<scene>/...` and any other folders do as well.
     Sentinel-1 and Sentinel-2 of a patch are a pair; a patch of one of them alone is a sample with one sensor. The
     land cover, where it is there, is the mask (IGBP, 500 m, so coarse). `test_list.txt` at the root, SEN12MS's own,
     one patch a line, makes the test split; `train_list.txt` is all others.
