@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -95,7 +96,7 @@ class Sensor(CheckedModel):
         self.indices_of(self.display)
         return self
 
-    @property
+    @cached_property
     def band_names(self) -> tuple[str, ...]:
         """In array order."""
         return tuple(band.name for band in self.bands)

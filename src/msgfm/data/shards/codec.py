@@ -2,10 +2,11 @@
 
     magic (4) | CRC-32 of all that follows (4) | length of the header (4) | header (JSON) | arrays
 
-The header says for each array its type, shape, filter and length. Arrays are little-endian. Before zstd at level 1,
-numbers of several bytes are split into planes of their first, second, ... bytes (`planes`), and bytes are replaced by
-their difference to the band before and to the row above (`differences`). docs/results.md, "Data loading", has the
-measurement behind the choice.
+The header says for each array its type, shape, filter, codec and length. Arrays are little-endian. Numbers of several
+bytes are split into planes of their first, second, ... bytes and compressed with LZ4: of what was measured, that is the
+fastest to read, and nearly as small as Zstandard. Single bytes (photographs) are replaced by their difference to the
+band before and to the row above and compressed with Zstandard, since LZ4 hardly makes them smaller. docs/results.md,
+"Data loading", has the measurement.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 MAGIC = b"MSF1"
+_MASK_CODEC = "zstd"
 _FRONT = struct.Struct("<4sII")
-_LEVEL = 1
 
 Stored = np.ma.MaskedArray[Any, Any]
 
@@ -59,12 +60,12 @@ def pack(about: Mapping[str, Any], arrays: Sequence[tuple[Mapping[str, Any], Sto
     for described, stored in arrays:
         data = np.ma.getdata(stored)
         data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
-        name = "differences" if data.dtype.itemsize == 1 else "planes"
-        packed = [_compress(_FILTERS[name](data))]
+        name, codec = ("differences", "zstd") if data.dtype.itemsize == 1 else ("planes", "lz4_raw")
+        packed = [_compress(_FILTERS[name](data), codec)]
         if np.ma.is_masked(stored):
-            packed.append(_compress(np.packbits(np.ma.getmaskarray(stored))))
-        lengths = [len(part) for part in packed]
-        facts.append({**described, "type": data.dtype.str, "shape": data.shape, "filter": name, "lengths": lengths})
+            packed.append(_compress(np.packbits(np.ma.getmaskarray(stored)), _MASK_CODEC))
+        stored_as = {"type": data.dtype.str, "shape": data.shape, "filter": name, "codec": codec}
+        facts.append({**described, **stored_as, "lengths": [len(part) for part in packed]})
         parts += packed
     header = json.dumps({**about, "arrays": facts}, separators=(",", ":")).encode()
     rest = b"".join([len(header).to_bytes(4, "little"), header, *parts])
@@ -96,25 +97,25 @@ def array_of(item: Item, number: int) -> Stored:
     kind, shape = np.dtype(facts["type"]), tuple(facts["shape"])
     size = int(np.prod(shape))
     data, mask = (*facts["lengths"], 0)[:2]
-    plain = _decompress(item.body[before : before + data], size * kind.itemsize)
+    plain = _decompress(item.body[before : before + data], size * kind.itemsize, facts["codec"])
     array = _UNDONE[facts["filter"]](plain, kind, shape)
     if not mask:
         return np.ma.MaskedArray(array)
-    bits = _decompress(item.body[before + data : before + data + mask], -(-size // 8))
+    bits = _decompress(item.body[before + data : before + data + mask], -(-size // 8), _MASK_CODEC)
     return np.ma.MaskedArray(array, np.unpackbits(bits, count=size).view(bool).reshape(shape))
 
 
-@lru_cache(maxsize=1)
-def _codec() -> Any:
-    return pa.Codec("zstd", compression_level=_LEVEL)
+@lru_cache(maxsize=4)
+def _codec(name: str) -> Any:
+    return pa.Codec(name, compression_level=1) if name == "zstd" else pa.Codec(name)
 
 
-def _compress(data: NDArray[np.uint8]) -> bytes:
-    return bytes(_codec().compress(data.tobytes(), asbytes=True))
+def _compress(data: NDArray[np.uint8], codec: str) -> bytes:
+    return bytes(_codec(codec).compress(data.tobytes(), asbytes=True))
 
 
-def _decompress(data: memoryview, size: int) -> NDArray[np.uint8]:
-    return np.frombuffer(_codec().decompress(data, size), np.uint8)
+def _decompress(data: memoryview, size: int, codec: str) -> NDArray[np.uint8]:
+    return np.frombuffer(_codec(codec).decompress(data, size), np.uint8)
 
 
 def _planes(data: NDArray[Any]) -> NDArray[np.uint8]:
