@@ -113,7 +113,18 @@ def test_a_card_without_statistics(tmp_path: Path) -> None:
     write_geotiff(tmp_path / "images" / "a.tif", np.zeros((1, 32, 32), np.float32))
     card = tmp_path / "soil.yaml"
     card.write_text("name: soil\nunit: K\nvalid_range: [-5, 5]\nbands: [{name: T}]\n")
-    run("data", "index", "pairs", tmp_path, "--sensor", f"{card}=images", "--out", tmp_path / "soil.parquet")
+    run(
+        "data",
+        "index",
+        "pairs",
+        tmp_path,
+        "--sensor",
+        f"{card}=images",
+        "--out",
+        tmp_path / "soil.parquet",
+        "--check",
+        0,
+    )
     recipe = write_recipe(tmp_path / "recipe.yaml", {"soil": tmp_path / "soil.parquet"})
     assert_says(refused("pretrain", recipe), "sensor soil: no mean and std for T", "msgfm data stats")
     assert not (tmp_path / "run").exists()
@@ -156,7 +167,7 @@ def put_in_centimetres(path: Path) -> None:
     [
         (truncate, ["cannot read", "truncated"]),
         (fill_with_nan, ["every value is no data"]),
-        (put_in_centimetres, ["band height of sensor dsm", "outside -500..9000 m"]),
+        (put_in_centimetres, ["band height of sensor dsm", "expected -500..9000 m"]),
         (Path.unlink, ["no file", "was it moved?"]),
     ],
     ids=["truncated", "NaN", "wrong unit", "deleted"],
@@ -356,7 +367,9 @@ def test_sensors_that_the_model_does_not_know(world: Path, tmp_path: Path) -> No
     card = "worldview3:C,B,G,Y,R,RE,N1,N2"
     bands = ",".join(msgfm.load_sensor("worldview3").band_names[:8])
     card = f"worldview3:{bands}"
-    run("data", "index", "pairs", tmp_path, "--sensor", f"{card}=images", "--out", tmp_path / "wv.parquet")
+    run(
+        "data", "index", "pairs", tmp_path, "--sensor", f"{card}=images", "--out", tmp_path / "wv.parquet", "--check", 0
+    )
     message = refused("reconstruct", world / "model", "--manifest", tmp_path / "wv.parquet")
     assert_says(message, "worldview3", "the model knows", "dsm, rgb, sentinel1")
 
@@ -406,6 +419,8 @@ def test_index_set_changes_what_stored_numbers_mean(tmp_path: Path) -> None:
         "index",
         "pairs",
         tmp_path,
+        "--check",
+        0,
         "--sensor",
         "sentinel2_l2a=images",
         "--out",
