@@ -281,6 +281,7 @@ def test_pairs_bands_by_name_and_by_position_and_scenes_from_a_csv(tmp_path: Pat
         ("rgb=images@1-2", "picks 2 bands of the file for 3"),
         ("rgb=images@0-2", "counted from 1"),
         ("rgb={id}_{band}.tif@1-3", "nothing to pick"),
+        ("rgb@=images", "a role is a word"),
     ],
 )
 def test_a_specification_that_cannot_be_read(spec: str, message: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from layout_trees import index, mask, picture, read, read_labels, samples, splits, tif
 
+from msgfm.data.layouts import IndexResult, LayoutOptions, index_layout
 from msgfm.errors import InputError
 
 L1C = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -100,6 +101,56 @@ def test_oscd(tmp_path: Path) -> None:
         index("oscd", tmp_path)
     with pytest.raises(InputError, match="has no folder 'Onera Satellite"):
         index("oscd", tmp_path / f"{OSCD}Images")
+
+
+def pairs(root: Path, *sensors: str, mask: str = "", classes: tuple[str, ...] = ()) -> IndexResult:
+    return index_layout("pairs", root, LayoutOptions(sensors=sensors, mask=mask, mask_classes=classes))
+
+
+def test_pairs_with_roles_and_masks(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        picture(tmp_path / "train" / "a" / f"{name}.png")
+        after = picture(tmp_path / "train" / "b" / f"{name}.png")
+    labels = mask(tmp_path / "train" / "m" / "2_mask.png")
+    specs = ("rgb@before={split}/a/{id}.png", "rgb@after={split}/b/{id}.png")
+    result = pairs(tmp_path, *specs, mask="{split}/m/{id}_mask.png", classes=("0=dry", "255 = under water"))
+    assert result.manifest.mask_classes == {0: "dry", 255: "under water"}
+    assert samples(result)["1"].mask is None
+    np.testing.assert_array_equal(read_labels(result, "2"), labels)
+    np.testing.assert_allclose(read(result, "2")["rgb@after"], after.transpose(2, 0, 1) / np.float32(255), rtol=1e-6)
+    for more, message in (
+        ({"mask": "m/{id}.png"}, "--mask and --mask-class go together"),
+        ({"mask": "m/{id}.png", "classes": ("0=dry",)}, r"--mask m/{id}\.png: no file below"),
+        ({"mask": "{split}/a/{id}.png", "classes": ("dry=0",)}, "--mask-class dry=0: write VALUE=NAME"),
+        ({"mask": "*/*/{id}.png", "classes": ("0=dry",)}, "are both masks of 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pairs(tmp_path, *specs, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.real_data
+def test_real_ombria_before_and_after_a_flood(real_data: Path, tmp_path: Path) -> None:
+    """Radar and optical images of two dates and the flooded pixels, without a layout of its own."""
+    card = "name: {}\nunit: '1'\nscale: 0.00392156862745098\nvalid_range: [0, 1]\nbands: [{}]\n"
+    (tmp_path / "s1.yaml").write_text(card.format("s1", "{name: VV}"))
+    (tmp_path / "s2.yaml").write_text(card.format("s2", "{name: B11}, {name: B08}, {name: B03}"))
+    specs = [
+        f"{tmp_path / kind.lower()}.yaml@{role}=Ombria{kind}/{{split}}/{role.upper()}/{kind}_{role}_{{id}}.png"
+        for kind in ("S1", "S2")
+        for role in ("before", "after")
+    ]
+    folder = "OmbriaS1/{split}/MASK/S1_mask_{id}.png"
+    result = pairs(real_data / "OMBRIA", *specs, mask=folder, classes=("0=dry", "255=water"))
+    assert result.splits == {"train": 152, "test": 23}
+    found = samples(result)
+    assert all(one.mask and len(one.images) == 4 for one in found.values())
+    near: dict[bool, list[np.ndarray]] = {True: [], False: []}  # near infrared after the flood
+    for name in list(found)[:12]:
+        band, labels = read(result, name)["s2@after"][1], read_labels(result, name)
+        assert set(labels.flat) <= {0, 255}
+        for wet, pixels in near.items():
+            pixels.append(band[(labels == 255) == wet])
+    assert np.median(np.concatenate(near[True])) < np.median(np.concatenate(near[False]))
 
 
 @pytest.mark.real_data

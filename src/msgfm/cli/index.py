@@ -23,9 +23,15 @@ def data_index(
     manifest: Annotated[Path, typer.Option("--out", help="Manifest to write (Parquet).")] = Path("manifest.parquet"),
     sensor: Annotated[
         list[str] | None,
-        typer.Option(help="CARD[:band,...]=PATTERN[@file bands] for `pairs`; else a card to use. May be given often."),
+        typer.Option(
+            help="CARD[@role][:band,...]=PATTERN[@file bands] for `pairs`; else a card to use. May be given often."
+        ),
     ] = None,
     scenes: Annotated[Path | None, typer.Option(help="CSV that groups samples into scenes (`pairs`).")] = None,
+    mask: Annotated[str, typer.Option(help="Pattern of the files with labels of pixels (`pairs`).")] = "",
+    mask_class: Annotated[
+        list[str] | None, typer.Option(help="VALUE=NAME in these files, as 255=water. May be given often.")
+    ] = None,
     val_fraction: Annotated[float, typer.Option(help="Share of scenes held out where there is no split.")] = 0.0,
     fraction: Annotated[
         float, typer.Option(help="Share of the training split to keep, drawn so that each class keeps its share.")
@@ -65,6 +71,8 @@ def data_index(
 
         msgfm data index pairs mine --sensor rgb=photos --sensor heights.yaml=dsm/{id}.tif@1 --out mine.parquet
 
+        msgfm data index pairs floods --sensor sentinel1=s1 --mask masks/{id}.png --mask-class 255=water
+
         msgfm data index sen12ms MINE --set sentinel2.offset=-1000 --out mine.parquet
 
         msgfm data index bigearthnet BigEarthNet --fraction 0.1 --seed 0 --out ben_10.parquet
@@ -73,7 +81,14 @@ def data_index(
     from msgfm.data.layouts import LayoutOptions, index_layout
     from msgfm.data.records import write_manifest
 
-    options = LayoutOptions(sensors=tuple(sensor or ()), scenes=scenes, product=product, tile_size=tile_size)
+    options = LayoutOptions(
+        sensors=tuple(sensor or ()),
+        scenes=scenes,
+        mask=mask,
+        mask_classes=tuple(mask_class or ()),
+        product=product,
+        tile_size=tile_size,
+    )
     result = index_layout(
         layout,
         root,

@@ -29,12 +29,16 @@ class LayoutOptions:
         sensors: for `pairs` one specification per sensor (see `pairs.parse_spec`); for the others cards that take
             the place of the built-in ones of the same name, and for `image-folder` the card of its images.
         scenes: CSV with the columns id and scene (`pairs`); relative to the root, or to where one stands.
+        mask: pattern of the files that hold labels of pixels (`pairs`).
+        mask_classes: what their values mean, each as `255=water` (`pairs`).
         product: which Sentinel-2 product (`ssl4eo-s12`): `s2c` (L1C) or `s2a` (L2A).
         tile_size: side of a tile in pixels of the RGB image (`mdas`).
     """
 
     sensors: tuple[str, ...] = ()
     scenes: Path | None = None
+    mask: str = ""
+    mask_classes: tuple[str, ...] = ()
     product: str = "s2c"
     tile_size: int = 384
 

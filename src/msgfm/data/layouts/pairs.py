@@ -10,14 +10,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgfm.data.layouts.listing import IMAGE_SUFFIXES, LayoutOptions, Listing, card_band, is_image, listed
+from msgfm.data.layouts.listing import (
+    IMAGE_SUFFIXES,
+    LayoutOptions,
+    Listing,
+    card_band,
+    is_image,
+    listed,
+    mask_file,
+)
 from msgfm.data.records import RasterFile
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor, load_sensor
 
 _PLACEHOLDERS = {"id": r"[^/]+?", "scene": r"[^/]+?", "band": r"[A-Za-z0-9]+", "split": r"train|val|test"}
 _TOKEN = re.compile(r"\{(?P<name>[^}]*)\}|(?P<deep>\*\*/)|(?P<star>\*)")
-_EXAMPLE = "write CARD[:BAND,...]=PATTERN[@FILE BANDS], as sentinel1=s1/{id}_S1.tif or my_card.yaml:B4,B3=images@1-2"
+_EXAMPLE = (
+    "write CARD[@ROLE][:BAND,...]=PATTERN[@FILE BANDS], as sentinel1=s1/{id}_S1.tif or my_card.yaml:B4,B3=images@1-2"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +39,14 @@ class SensorSpec:
         bands: names of the bands that the files hold, in the files' order.
         pattern: a folder below the root, or a path with placeholders.
         file_bands: positions in the file, from 1; empty is all.
+        role: of the images in their samples, as `before`; empty for ordinary ones.
     """
 
     sensor: Sensor
     bands: tuple[str, ...]
     pattern: str
     file_bands: tuple[int, ...] = ()
+    role: str = ""
 
 
 @dataclass(frozen=True, order=True)
@@ -59,6 +71,8 @@ def list_pairs(root: Path, options: LayoutOptions) -> Listing:
     """
     if not options.sensors:
         raise InputError(f"layout pairs needs a --sensor for each sensor: {_EXAMPLE}")
+    if bool(options.mask) != bool(options.mask_classes):
+        raise InputError("--mask and --mask-class go together: the files, and what their values mean (255=water)")
     specs = [parse_spec(text) for text in options.sensors]
     if len({"{scene}" in spec.pattern for spec in specs}) > 1:
         raise InputError("either all patterns have {scene}, or none: it is part of what joins the sensors")
@@ -72,20 +86,23 @@ def list_pairs(root: Path, options: LayoutOptions) -> Listing:
         for key, split, file in found:
             if splits.setdefault(key, split) != split:
                 raise InputError(f"{root / file.path} is {split}, another file of {key.sample} is {splits[key]}")
-            _add(root, files[key][spec.sensor.name], file, spec.sensor)
+            name = f"{spec.sensor.name}@{spec.role}" if spec.role else spec.sensor.name
+            _add(root, files[key][name], file, spec.sensor)
     scenes = _read_scenes(root, options.scenes, files) if options.scenes else {}
+    masks = _find_masks(root, options.mask) if options.mask else {}
     samples = [
-        listed(key.sample, scenes.get(key.id) or key.scene or key.id, of_it, splits[key])
+        listed(key.sample, scenes.get(key.id) or key.scene or key.id, of_it, splits[key], mask=masks.get(key))
         for key, of_it in sorted(files.items())
     ]
-    return Listing(sensors=sensors, samples=samples)
+    return Listing(sensors=sensors, samples=samples, mask_classes=_parse_classes(options.mask_classes))
 
 
 def parse_spec(text: str) -> SensorSpec:
-    """Reads `CARD[:BAND,...]=PATTERN[@FILE BANDS]`.
+    """Reads `CARD[@ROLE][:BAND,...]=PATTERN[@FILE BANDS]`.
 
-    CARD is a built-in name or the path of a YAML file. PATTERN is a folder below the root, whose files' stems are
-    the ids, or a path with `{id}`, and `{scene}`, `{band}` (one file per band), `{split}`, `*` and `**/` as needed.
+    CARD is a built-in name or the path of a YAML file, ROLE tells images of one sensor apart. PATTERN is a folder
+    below the root, whose files' stems are the ids, or a path with `{id}`, and `{scene}`, `{band}` (one file per band),
+    `{split}`, `*` and `**/` as needed.
     FILE BANDS are positions in the file, as `1-7` or `4,3,2`.
 
     Raises:
@@ -95,6 +112,9 @@ def parse_spec(text: str) -> SensorSpec:
     if not (card and equals and pattern):
         raise InputError(f"--sensor {text}: {_EXAMPLE}")
     card, _, names = card.partition(":")
+    card, at, role = card.partition("@")
+    if at and not re.fullmatch(r"[a-z][a-z0-9_]*", role):
+        raise InputError(f"--sensor {text}: a role is a word of small letters, as {card}@before")
     sensor = load_sensor(card)
     bands = tuple(name.strip() for name in names.split(",")) if names else sensor.band_names
     sensor.indices_of(bands)
@@ -111,7 +131,7 @@ def parse_spec(text: str) -> SensorSpec:
             f"--sensor {text}: @ picks {len(file_bands)} bands of the file for {len(bands)} of the card "
             f"({', '.join(bands)}); name the bands as {sensor.name}:{bands[0]},..."
         )
-    return SensorSpec(sensor=sensor, bands=bands, pattern=pattern.strip("/"), file_bands=file_bands)
+    return SensorSpec(sensor=sensor, bands=bands, pattern=pattern.strip("/"), file_bands=file_bands, role=role)
 
 
 def _positions(text: str, spec: str) -> tuple[int, ...]:
@@ -126,29 +146,54 @@ def _positions(text: str, spec: str) -> tuple[int, ...]:
 
 
 def _matches(root: Path, spec: SensorSpec) -> Iterator[tuple[_Key, str, RasterFile]]:
-    """The files of a pattern, each with its key, split (or nothing) and bands."""
-    folder = root / spec.pattern
+    """The files of a specification, each with its key, split (or nothing) and bands."""
+    for key, split, name, written in _files_of(root, spec.pattern):
+        if written is None:
+            yield key, split, RasterFile(path=name, bands=spec.bands, file_bands=spec.file_bands)
+        elif (band := card_band(written, spec.sensor)) in spec.bands:  # else a quality layer beside the bands
+            yield key, split, RasterFile(path=name, bands=(band,), file_bands=(1,))
+
+
+def _files_of(root: Path, pattern: str) -> Iterator[tuple[_Key, str, str, str | None]]:
+    """The images that a pattern finds: key, split (or nothing), path below the root, and what stands for `{band}`."""
+    folder = root / pattern
     if folder.is_dir():
         for path in sorted(folder.rglob("*")):
             if is_image(path) and path.is_file():
                 stem = path.relative_to(folder).with_suffix("").as_posix()
-                name = path.relative_to(root).as_posix()
-                yield _Key("", stem), "", RasterFile(path=name, bands=spec.bands, file_bands=spec.file_bands)
+                yield _Key("", stem), "", path.relative_to(root).as_posix(), None
         return
-    if "{id}" not in spec.pattern:
-        raise InputError(f"--sensor pattern {spec.pattern!r} is no folder below {root} and has no {{id}}: {_EXAMPLE}")
-    regex = _regex(spec.pattern)
-    for path in sorted(root.glob(_glob(spec.pattern))):
+    if "{id}" not in pattern:
+        raise InputError(f"pattern {pattern!r} is no folder below {root} and has no {{id}}: {_EXAMPLE}")
+    regex = _regex(pattern)
+    for path in sorted(root.glob(_glob(pattern))):
         name = path.relative_to(root).as_posix()
         match = regex.fullmatch(name)
-        if match is None or not is_image(path) or not path.is_file():
-            continue
-        found = match.groupdict()
-        key, split = _Key(found.get("scene", ""), found["id"]), found.get("split", "")
-        if "band" not in found:
-            yield key, split, RasterFile(path=name, bands=spec.bands, file_bands=spec.file_bands)
-        elif (band := card_band(found["band"], spec.sensor)) in spec.bands:  # else a quality layer beside the bands
-            yield key, split, RasterFile(path=name, bands=(band,), file_bands=(1,))
+        if match is not None and is_image(path) and path.is_file():
+            found = match.groupdict()
+            yield _Key(found.get("scene", ""), found["id"]), found.get("split", ""), name, found.get("band")
+
+
+def _find_masks(root: Path, pattern: str) -> dict[_Key, RasterFile]:
+    masks: dict[_Key, RasterFile] = {}
+    for key, _, name, _ in _files_of(root, pattern.strip("/")):
+        if key in masks:
+            raise InputError(f"{root / masks[key].path} and {root / name} are both masks of {key.sample}")
+        masks[key] = mask_file(root, root / name)
+    if not masks:
+        raise InputError(f"--mask {pattern}: no file below {root} is named so; the pattern is below ROOT")
+    return masks
+
+
+def _parse_classes(texts: Iterable[str]) -> dict[int, str]:
+    """`255=water` as 255: water."""
+    classes: dict[int, str] = {}
+    for text in texts:
+        value, _, name = text.partition("=")
+        if not re.fullmatch(r"-?\d+", value.strip()) or not name.strip():
+            raise InputError(f"--mask-class {text}: write VALUE=NAME, as 255=water")
+        classes[int(value)] = name.strip()
+    return classes
 
 
 def _glob(pattern: str) -> str:
@@ -171,7 +216,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
         if token["deep"] or token["star"]:
             parts.append("(?:.*/)?" if token["deep"] else "[^/]*")
         elif name not in _PLACEHOLDERS:
-            raise InputError(f"--sensor pattern {pattern!r}: no placeholder {{{name}}}; there are {{id}}, {{scene}}, "
+            raise InputError(f"pattern {pattern!r}: no placeholder {{{name}}}; there are {{id}}, {{scene}}, "
                              f"{{band}}, {{split}}")  # fmt: skip
         else:
             parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{_PLACEHOLDERS[name]})")
