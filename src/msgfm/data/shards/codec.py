@@ -136,7 +136,7 @@ def _from_planes(plain: NDArray[np.uint8], kind: np.dtype[Any], shape: tuple[int
 
 def _differences(data: NDArray[Any]) -> NDArray[np.uint8]:
     """C x H x W to H x C x W, so that taking it back adds whole rows of all bands at once."""
-    rows = np.ascontiguousarray(data.view(np.uint8).transpose(1, 0, 2))  # (H, C, W)
+    rows = data.view(np.uint8).transpose(1, 0, 2).copy()  # (H, C, W)
     rows[:, 1:] -= rows[:, :-1].copy()
     rows[1:] -= rows[:-1].copy()
     return rows

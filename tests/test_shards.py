@@ -1,0 +1,363 @@
+"""Shards: the same samples as from files, whatever happens while they are written or afterwards."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from shard_data import NOISE, content_of, flip, make_manifest, options
+from small_runs import invoke, read_log, refused, run, write_data, write_recipe
+from torch.utils.data import DataLoader
+
+from msgfm.data.masks import read_mask
+from msgfm.data.mixture import Batch, MixtureDataset, MixtureOrder, MixtureSampler, Source, shuffled
+from msgfm.data.reader import read_sample
+from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, read_manifest, write_manifest
+from msgfm.data.shards.codec import DamagedItemError, array_of, pack, unpack
+from msgfm.data.shards.cut import cut_manifest
+from msgfm.data.shards.read import open_shards
+from msgfm.data.shards.verify import verify_shards
+from msgfm.data.shards.write import write_shards
+from msgfm.errors import InputError
+from msgfm.files import lock_folder
+from msgfm.geo.raster import write_geotiff
+from msgfm.sensors import load_sensor
+
+TYPES = ("u1", "i1", "<u2", ">u2", "<i2", "<i4", "<f2", "<f4", "<f8", "<i8", "<c8", "?")
+
+
+@given(st.data(), st.sampled_from(TYPES), st.tuples(*[st.integers(1, 7)] * 3))
+def test_every_type_comes_back_as_it_was_with_its_mask(data: st.DataObject, kind: str, shape: tuple[int, ...]):
+    values = data.draw(arrays.arrays(kind, shape))
+    mask = data.draw(arrays.arrays(bool, shape))
+    item = unpack(
+        memoryview(pack({"sample": "it"}, [({}, np.ma.MaskedArray(values)), ({}, np.ma.array(values, mask=mask))]))
+    )
+    plain, masked = array_of(item, 0), array_of(item, 1)
+    assert plain.dtype == values.dtype.newbyteorder("<")
+    assert plain.data.tobytes() == masked.data.tobytes() == values.astype(plain.dtype).tobytes()
+    assert not np.ma.is_masked(plain)
+    assert np.array_equal(np.ma.getmaskarray(masked), mask)
+
+
+def test_no_flipped_bit_of_a_sample_goes_unseen():
+    rng = np.random.default_rng(0)
+    packed = pack({"sample": "it"}, [({}, np.ma.MaskedArray(rng.integers(0, 99, (2, 9, 9), np.uint16)))])
+    for bit in range(8 * len(packed)):
+        changed = bytearray(packed)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DamagedItemError):
+            unpack(memoryview(changed))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return make_manifest(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture(scope="module")
+def _shards(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "shards"
+    assert len(write_shards(manifest, folder, options()).chunks) == 3, "a test of chunks needs several"
+    return folder
+
+
+@pytest.fixture
+def shards(_shards: Path, tmp_path: Path) -> Path:
+    """A copy, to be damaged."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name, content in content_of(_shards).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def assert_same_samples(files: Manifest, packed: Manifest) -> None:
+    assert (packed.sensors, packed.classes, packed.mask_classes) == (files.sensors, files.classes, files.mask_classes)
+    for ours, theirs in zip(packed.samples, files.samples, strict=True):
+        same = ("sample", "scene", "split", "labels")
+        assert [getattr(ours, name) for name in same] == [getattr(theirs, name) for name in same]
+        read = read_sample(packed.root, ours, packed.sensors)
+        expected = read_sample(files.root, theirs, files.sensors)
+        assert list(read) == list(expected)
+        for key, image in expected.items():
+            assert read[key].dtype == np.float32
+            assert read[key].tobytes() == image.tobytes(), f"{ours.sample}, {key}"
+        assert np.array_equal(read_mask(packed.root, ours), read_mask(files.root, theirs))
+
+
+def test_shards_hold_the_same_samples_as_the_files(manifest: Manifest, shards: Path):
+    assert_same_samples(manifest, open_shards(shards))
+    assert verify_shards(shards) == []
+    assert {path.name for path in shards.iterdir()} == {
+        "shards.json", "index.json", "manifest.parquet", "chunk-0-0.bin", "chunk-0-1.bin", "chunk-0-2.bin"
+    }  # fmt: skip
+
+
+def test_shards_can_be_moved_and_need_no_files(manifest: Manifest, shards: Path, tmp_path: Path):
+    moved = shards.rename(tmp_path / "elsewhere")
+    again = open_shards(moved)
+    assert str(manifest.root) not in (moved / "shards.json").read_text()
+    assert_same_samples(manifest, again)
+
+
+def test_litdata_reads_them(manifest: Manifest, shards: Path):
+    from litdata import StreamingDataset
+
+    names = [unpack(memoryview(item)).header["sample"] for item in StreamingDataset(str(shards), shuffle=False)]
+    assert names == [sample.sample for sample in manifest.samples]
+
+
+def test_processes_change_no_byte(manifest: Manifest, shards: Path, tmp_path: Path):
+    write_shards(manifest, tmp_path / "two", options(workers=2))
+    assert content_of(tmp_path / "two") == content_of(shards)
+
+
+def test_a_flipped_byte_is_named_with_chunk_and_sample_and_makes_no_image(shards: Path):
+    packed = open_shards(shards)
+    flip(shards / "chunk-0-1.bin", (shards / "chunk-0-1.bin").stat().st_size // 2)
+    (problem,) = verify_shards(shards)
+    unreadable = []
+    for sample in packed.samples:
+        try:
+            read_sample(packed.root, sample, packed.sensors)
+        except InputError as error:
+            assert f"sample {sample.sample}" in str(error) and "chunk-0-1.bin" in str(error)
+            unreadable.append(sample.sample)
+    assert len(unreadable) == 1
+    assert f"chunk-0-1.bin, sample {unreadable[0]}:" in problem
+    told = invoke("data", "verify", shards)
+    assert told.exit_code == 2
+    assert f"chunk-0-1.bin, sample {unreadable[0]}" in told.stderr.replace("\n", "")
+
+
+def test_a_flipped_byte_anywhere_is_found(shards: Path):
+    whole = content_of(shards)
+    rng = random.Random(1)
+    for name, content in whole.items():
+        for position in {0, 5, len(content) - 1, *(rng.randrange(len(content)) for _ in range(6))}:
+            flip(shards / name, position)
+            try:
+                assert any(name in problem for problem in verify_shards(shards)), (name, position)
+            except InputError as error:
+                assert "shards.json" in str(error) and name == "shards.json"
+            (shards / name).write_bytes(content)
+    assert verify_shards(shards) == []
+
+
+def test_a_damaged_sample_counts_as_a_bad_file(shards: Path):
+    packed = open_shards(shards)
+    source = one_source(packed, ["sentinel1"])
+    flip(shards / "chunk-0-0.bin", 2000)
+    batches = list(loader(source, batch_size=1, workers=0, start=0, end=7))
+    bad = [message for batch in batches for message in batch.bad]
+    assert len(bad) >= 1 and all("chunk-0-0.bin" in message and "sample place" in message for message in bad)
+    assert all(np.isfinite(batch.images["sentinel1"].numpy()).any() for batch in batches)
+
+
+def test_missing_and_short_chunks_are_refused_before_training(shards: Path):
+    (shards / "chunk-0-1.bin").write_bytes(b"short")
+    with pytest.raises(InputError, match=r"chunk-0-1\.bin is missing or not"):
+        open_shards(shards)
+    (shards / "shards.json").unlink()
+    with pytest.raises(InputError, match="unfinished"):
+        verify_shards(shards)
+
+
+def test_damaged_shards_are_mended_to_the_same_bytes(manifest: Manifest, shards: Path):
+    whole = content_of(shards)
+    flip(shards / "chunk-0-1.bin", 1000)
+    (shards / "chunk-0-2.bin").unlink()
+    write_shards(manifest, shards, options())
+    assert content_of(shards) == whole
+
+
+def test_shards_of_something_else_are_not_written_over(manifest: Manifest, shards: Path):
+    whole = content_of(shards)
+    with pytest.raises(InputError, match="of another chunk_size"):
+        write_shards(manifest, shards, options(90_000))
+    with pytest.raises(InputError, match="of another manifest"):
+        write_shards(replace(manifest, samples=manifest.samples[:5]), shards, options())
+    with lock_folder(shards), pytest.raises(InputError, match="another run"):
+        write_shards(manifest, shards, options())
+    assert content_of(shards) == whole
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_later(
+    manifest: Manifest, shards: Path, tmp_path: Path, disk_full_after: Callable[[int], AbstractContextManager[None]]
+):
+    out = tmp_path / "later"
+    with disk_full_after(30_000), pytest.raises(InputError, match="cannot write"):
+        write_shards(manifest, out, options())
+    assert not (out / "shards.json").exists()
+    write_shards(manifest, out, options())
+    assert content_of(out) == content_of(shards)
+
+
+def test_what_does_not_keep_to_its_card_is_refused(manifest: Manifest, tmp_path: Path):
+    files = tmp_path / "files"
+    good = make_manifest(files)
+    linear = np.full((2, 48, 48), 0.05, np.float32) + np.random.default_rng(0).random((2, 48, 48), np.float32) / 10
+    write_geotiff(files / "2_radar.tif", linear)
+    (files / "5_fine.tif").write_bytes(b"not an image")
+    others = tuple(kind for kind in NOISE if kind not in ("linear-power", "unreadable"))
+    with pytest.raises(InputError, match=r"2_radar\.tif(.|\n)*linear-power"):
+        write_shards(good, tmp_path / "out", options(accept=others))
+    index = write_shards(good, tmp_path / "out", options(accept=others, skip_bad=2))
+    assert set(index.left_out) == {"place2", "place5"}
+    packed = open_shards(tmp_path / "out")
+    assert_same_samples(replace(good, samples=tuple(s for s in good.samples if s.sample not in index.left_out)), packed)
+
+
+def test_tiles_are_windows_of_the_whole_image(manifest: Manifest, tmp_path: Path):
+    tiled = cut_manifest(manifest, 20)
+    write_shards(manifest, tmp_path / "out", options(crop=20))
+    packed = open_shards(tmp_path / "out")
+    assert_same_samples(tiled, packed)
+    assert [sample.sample for sample in packed.samples[:9]] == [
+        f"place0#{row},{column}" for row in (0, 20, 28) for column in (0, 20, 28)
+    ]
+    for tile in packed.samples:
+        name, _, corner = tile.sample.partition("#")
+        row, column = map(int, corner.split(","))
+        whole = next(sample for sample in manifest.samples if sample.sample == name)
+        assert (tile.scene, tile.split) == (whole.scene, whole.split)
+        area = np.s_[..., row : row + 20, column : column + 20]
+        expected = read_sample(manifest.root, whole, manifest.sensors)["sentinel1"][area]
+        assert np.array_equal(read_sample(packed.root, tile, packed.sensors)["sentinel1"], expected, equal_nan=True)
+        assert np.array_equal(read_mask(packed.root, tile), read_mask(manifest.root, whole)[area])
+    with pytest.raises(InputError, match="multiple of 2"):
+        cut_manifest(manifest, 21)
+    assert cut_manifest(manifest, 48) == manifest
+
+
+def test_commands(manifest: Manifest, tmp_path: Path):
+    write_manifest(manifest, tmp_path / "it.parquet")
+    accepted = [word for kind in NOISE for word in ("--accept", kind)]
+    assert "7 samples in 1 chunks" in run("data", "shard", tmp_path / "it.parquet", tmp_path / "out", *accepted)
+    assert "as it was written" in run("data", "verify", tmp_path / "out")
+    assert "no shards" in refused("data", "verify", tmp_path)
+    assert "no kind of finding 'noise'" in refused("data", "shard", tmp_path / "it.parquet", "x", "--accept", "noise")
+    assert invoke("data", "shard", tmp_path / "it.parquet", tmp_path / "x", "--crop", "big").exit_code == 2
+
+
+def write_many(folder: Path, count: int) -> Path:
+    """A manifest of photographs whose first pixel says which it is."""
+    samples = []
+    for k in range(count):
+        image = np.full((3, 32, 32), 7 * k % 251, np.uint8)
+        write_geotiff(folder / f"{k:03d}.tif", image)
+        files = (RasterFile(path=f"{k:03d}.tif", bands=("R", "G", "B"), file_bands=(1, 2, 3)),)
+        image_of = SensorImage(sensor="rgb", height=32, width=32, files=files)
+        samples.append(Sample(sample=f"{k:03d}", scene=f"{k:03d}", split="train", images=(image_of,)))
+    cards = {"rgb": load_sensor("rgb")}
+    write_manifest(Manifest(root=folder, layout="x", sensors=cards, samples=tuple(samples)), folder / "it.parquet")
+    return folder / "it.parquet"
+
+
+@pytest.mark.slow
+def test_killed_at_ten_points_and_continued_the_bytes_are_the_same(tmp_path: Path):
+    listing = read_manifest(write_many(tmp_path / "files", 240))
+    begun = time.monotonic()
+    write_shards(listing, tmp_path / "whole", options(75_000))
+    per_chunk = (time.monotonic() - begun) / 20
+    expected = content_of(tmp_path / "whole")
+    assert len(expected) == 20 + 3
+    killed, rng, finished = tmp_path / "killed", random.Random(0), []
+
+    def count() -> int:
+        return len(list(killed.glob(".chunk*.json")))
+
+    for number in range(10):
+        arguments = (listing, killed, options(75_000, workers=1 + number % 2))
+        process = multiprocessing.get_context("fork").Process(target=write_shards, args=arguments)
+        process.start()
+        goal = count() + rng.randrange(2)
+        while count() < goal and process.is_alive():
+            time.sleep(0.001)
+        time.sleep(rng.random() * per_chunk)
+        process.kill()
+        process.join()
+        time.sleep(0.3)  # its workers see that it is gone
+        finished.append(count())
+    assert not (killed / "shards.json").exists(), "all kills came before the end"
+    assert len(set(finished)) > 3, "chunks were finished between kills"
+    write_shards(listing, killed, options(75_000))
+    assert content_of(killed) == expected
+
+
+def one_source(packed: Manifest, sensors: list[str]) -> Source:
+    samples = [
+        replace(sample, images=tuple(image for image in sample.images if image.sensor in sensors and not image.role))
+        for sample in packed.samples
+    ]
+    cards = {name: packed.sensors[name] for name in sensors}
+    only = replace(packed, samples=tuple(samples), sensors=cards)
+    return Source(name="it", manifests=(only,), sensors=tuple(sensors), batch_size=1, lr=1.0)
+
+
+def loader(source: Source, *, batch_size: int, workers: int, start: int, end: int, **order: int) -> DataLoader[Batch]:
+    data = MixtureDataset(
+        [source], source.sensors, image_size=32, mask_patch_size=8, mask_ratio=0.5, cross_sensor_share=0.0, seed=0
+    )
+    stream = MixtureOrder([len(source)], [batch_size], seed=3, world_size=1, accumulate=1, **order)
+    sampler = MixtureSampler(stream, rank=0, start=start, end=end)
+    return DataLoader(data, batch_sampler=sampler, collate_fn=lambda batch: batch, num_workers=workers)
+
+
+@pytest.mark.parametrize("order", [{}, {"block": 10, "window": 2}])
+def test_resumed_in_the_middle_of_an_epoch_with_fewer_workers_every_sample_comes_once(
+    tmp_path: Path, order: dict[str, int]
+):
+    listing = write_many(tmp_path / "files", 60)
+    write_shards(read_manifest(listing), tmp_path / "shards", options(75_000))
+    source = one_source(open_shards(tmp_path / "shards"), ["rgb"])
+    seen = []
+    for workers, start, end in ((2, 0, 9), (1, 9, 20)):
+        for batch in loader(source, batch_size=3, workers=workers, start=start, end=end, **order):
+            seen += [round(float(image[0, 0, 0]) * 255) for image in batch.images["rgb"]]
+    assert sorted(seen) == sorted(7 * k % 251 for k in range(60))
+    assert seen != sorted(seen)
+
+
+@pytest.mark.parametrize(
+    ("length", "block", "window"), [(100, 7, 3), (100, 10, 1), (5, 10, 4), (64, 1, 8), (64, 8, 99)]
+)
+def test_a_shuffle_in_windows_leaves_no_sample_out_and_few_blocks_open(length: int, block: int, window: int):
+    order = shuffled(length, (1, 2, 3), block, window)
+    assert sorted(order) == list(range(length))
+    assert order.tolist() == shuffled.__wrapped__(length, (1, 2, 3), block, window).tolist()
+    assert length < 10 or order.tolist() != shuffled(length, (1, 2, 4), block, window).tolist()
+    blocks = order // block
+    for k in set(blocks.tolist()):
+        places = np.flatnonzero(blocks == k)
+        assert places.max() - places.min() < block * window, "a block is done within its window"
+
+
+def test_training_from_shards_is_training_from_files(tmp_path: Path):
+    manifests = write_data(tmp_path / "data")
+    packed = {}
+    accepted = [word for kind in NOISE for word in ("--accept", kind)]
+    for name, path in manifests.items():
+        packed[name] = tmp_path / "shards" / name
+        run("data", "shard", path, packed[name], *accepted)
+    logs, scores = [], []
+    for kind, chosen in (("files", manifests), ("shards", packed)):
+        (tmp_path / kind).mkdir(exist_ok=True)
+        run("pretrain", write_recipe(tmp_path / kind / "recipe.yaml", chosen, epochs=1))
+        logs.append(read_log(tmp_path / kind / "run"))
+        scores.append((tmp_path / kind / "run" / "scores.csv").read_text())
+    assert logs[0].column("loss") == logs[1].column("loss")
+    assert logs[0].column("grad_norm") == logs[1].column("grad_norm")
+    assert scores[0] == scores[1]
+    assert all(0 <= share <= 1 for share in logs[1].numbers("data_wait"))
