@@ -80,18 +80,48 @@ def _origin(sensor: str, names: list[str], contents: list[Manifest], split: str,
 @data_app.command("synth")
 @reports_input_errors
 def data_synth(
-    folder: Annotated[Path, typer.Argument(help="Where the images go.")],
-    scenes: Annotated[int, typer.Option(min=1, help="Scenes to make for each data set.")] = 100,
+    folder: Annotated[Path, typer.Argument(help="Where the data sets go, a folder each.")],
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes of each data set.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the world.")] = 0,
-    size: Annotated[int, typer.Option(min=32, help="Side of an image in pixels.")] = 128,
+    size: Annotated[int, typer.Option(min=32, help="Side of an image in pixels, a multiple of 4.")] = 128,
+    kinds: Annotated[
+        str,
+        typer.Option(
+            help="Data sets, with commas: sen12ms, sen12ms_cr, rgb, rgb_dsm, segmentation, buildings, change, "
+            "pansharpen.",
+            show_default="all",
+        ),
+    ] = "",
+    offset: Annotated[int, typer.Option(help="Added to stored Sentinel-2 numbers; 1000 as baseline 04.00.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes; 0 is this one alone.", show_default="one a core")
+    ] = None,
 ) -> None:
-    """Make plausible images of Sentinel-1, Sentinel-2, RGB and DSM to try things on.
+    """Make plausible images of six sensors, with labels, clouds and changes, to try things on.
+
+    Scenes that are there already are kept: an interrupted run goes on when it is started again.
 
     For example:
 
         msgfm data synth world --scenes 200 --seed 1
-    """
-    from msgfm.data.synthetic import write_world
 
-    write_world(folder, scenes=scenes, seed=seed, size=size)
-    out.print(f"wrote {scenes} scenes of each data set to {folder}: sen12ms, rgb_dsm, rgb")
+        msgfm data synth world --scenes 1000 --kinds sen12ms,rgb_dsm --size 256
+    """
+    import os
+
+    from msgfm.data.synthetic import KINDS, write_world
+
+    chosen = [kind.strip() for kind in kinds.split(",") if kind.strip()] or list(KINDS)
+    made = write_world(
+        folder,
+        scenes=scenes,
+        seed=seed,
+        size=size,
+        kinds=chosen,
+        offset=offset,
+        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+    )
+    out.print(f"{folder} has {scenes} scenes of each data set; {made} of them are new", highlight=False)
+    for kind in chosen:
+        layout, _, options = KINDS[kind].index_as.partition(" ")
+        out.print(f"  msgfm data index {layout} {folder / kind} {options}".rstrip(), highlight=False, soft_wrap=True)

@@ -106,9 +106,10 @@ def make_demo_data(folder: Path, scenes: int) -> dict[str, Path]:
         "rgb": ("image-folder", ()),
     }
     manifests = {name: folder / f"{name}.parquet" for name in layouts}
-    if not folder.exists():
-        out.print(f"making {scenes} scenes of Sentinel-1, Sentinel-2, RGB and DSM in {folder}")
-        write_world(folder, scenes=scenes, seed=0)
+    if all(path.exists() for path in manifests.values()):
+        return manifests
+    out.print(f"making {scenes} scenes of Sentinel-1, Sentinel-2, RGB and DSM in {folder}")
+    write_world(folder, scenes=scenes, seed=0, kinds=tuple(layouts))
     for name, (layout, sensors) in layouts.items():
         if not manifests[name].exists():
             options = LayoutOptions(sensors=sensors)
