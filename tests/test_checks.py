@@ -23,6 +23,7 @@ from msgfm.data.checks import (
 from msgfm.data.checks.pairs import estimate_shift
 from msgfm.data.checks.spectral import arrangements
 from msgfm.data.layouts import LayoutOptions, index_layout
+from msgfm.data.layouts.listing import change_cards
 from msgfm.data.records import read_manifest
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
@@ -252,3 +253,30 @@ def test_errors_are_raised_with_what_mends_them() -> None:
     with pytest.raises(InputError, match=r"x\.tif, band VV, VH: error polarisation-swapped.*--sensor sentinel1:VH,VV"):
         require_no_errors(found)
     require_no_errors(found, accept=["polarisation-swapped"])
+
+
+@pytest.mark.parametrize(
+    ("pixel_m", "seen"), [(10.0, None), (60.0, None), (5.0, "pixels of 5 m"), (120.0, "pixels of 120 m")]
+)
+def test_pixels_coarser_than_the_bands_or_finer_than_the_sensor_are_warned_of(
+    tmp_path: Path, pixel_m: float, seen: str | None
+) -> None:
+    from affine import Affine
+
+    place = {"crs": "EPSG:32632", "transform": Affine(pixel_m, 0, 5e5, 0, -pixel_m, 5e6)}
+    write_geotiff(tmp_path / "s2" / "0.tif", surface(), **place)
+    manifest = index_layout("pairs", tmp_path, LayoutOptions(sensors=("sentinel2_l2a=s2",))).manifest
+    found = check_manifest(manifest).of("resolution")
+    assert [one.seen for one in found] == ([seen] if seen else [])
+    if seen:
+        mended = change_cards(manifest.sensors, [found[0].remedy.split()[1]])
+        assert check_manifest(replace(manifest, sensors=mended)).of("resolution") == ()
+
+
+def test_several_types_of_numbers_in_one_source_are_warned_of(tmp_path: Path) -> None:
+    for i, kind in enumerate((np.float32, np.float32, np.float64)):
+        write_geotiff(tmp_path / "s1" / f"{i}.tif", radar(seed=i).astype(kind))
+    manifest = index_layout("pairs", tmp_path, LayoutOptions(sensors=("sentinel1=s1",))).manifest
+    (found,) = check_manifest(manifest).of("data-type")
+    assert (found.severity, Path(found.file).name) == ("warning", "2.tif")
+    assert "float32" in found.seen and "float64" in found.seen

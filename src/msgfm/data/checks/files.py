@@ -19,7 +19,8 @@ from msgfm.sensors import Sensor
 _DEGREE_M = 111_320.0
 # Edges alike within this share of the extent, as at indexing.
 _SAME_GROUND = 0.1
-_RESOLUTION = 1.5
+# Pixels so much coarser than a band's, or finer than the sensor's finest, were resampled.
+_RESAMPLED = 1.5
 
 
 Headers = Mapping[str, RasterInfo]
@@ -66,6 +67,32 @@ def name_findings(root: Path, image: SensorImage, sensor: Sensor, headers: Heade
                 confidence=0.99,
                 remedy=f"--sensor {sensor.name}:{order}=PATTERN",
             )
+
+
+def resolution_findings(root: Path, image: SensorImage, sensor: Sensor, headers: Headers) -> Iterator[Finding]:
+    """Files whose pixels are coarser than their bands are, or finer than the sensor's finest band."""
+    finest = min((band.gsd_m for band in sensor.bands if band.gsd_m), default=None)
+    for file in image.files:
+        pixel = _gsd(headers[file.path]) if file.path in headers else None
+        native = [band.gsd_m for name in file.bands if (band := sensor.bands[sensor.index_of(name)]).gsd_m]
+        if pixel is None or finest is None or not native:
+            continue
+        if pixel > _RESAMPLED * max(native):
+            expected = f"at most the {max(native):g} m of its bands"
+        elif pixel < finest / _RESAMPLED:
+            expected = f"no finer than the {finest:g} m of the sensor's finest band"
+        else:
+            continue
+        yield Finding(
+            kind="resolution",
+            severity="warning",
+            file=str(root / file.path),
+            bands=file.bands,
+            seen=f"pixels of {pixel:.3g} m",
+            expected=expected,
+            confidence=0.9,
+            remedy=f"--set {sensor.name}.gsd_m={pixel:.3g} if that is meant; else warp the files to the native grid",
+        )
 
 
 def grid_findings(root: Path, sample: Sample, headers: Headers) -> Iterator[Finding]:

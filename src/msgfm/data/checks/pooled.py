@@ -39,6 +39,7 @@ class _Source:
     pictures: int = 0
     margins: NDArray[np.float64] | None = None
     ordered: int = 0
+    types: dict[tuple[str, ...], str] = field(default_factory=dict)
 
 
 class Pool:
@@ -52,6 +53,7 @@ class Pool:
         """Of one sample."""
         for key, one in evidence.items():
             source = self._sources.setdefault((key, one.bands), _Source(file=one.file, bands=one.bands))
+            source.types.setdefault(one.types, one.file)
             if one.offset is not None:
                 source.offsets[one.offset.state] += 1
                 source.example.setdefault(one.offset.state, one.file)
@@ -67,7 +69,7 @@ class Pool:
         kept = list(findings)
         for (key, _), source in self._sources.items():
             sensor = self._sensors[key.partition("@")[0]].name
-            judged = [*_offsets(sensor, source), *_colours(sensor, source), *_orders(sensor, source)]
+            judged = [*_offsets(sensor, source), *_colours(sensor, source), *_orders(sensor, source), *_types(source)]
             settled = _settled_kinds(source) | {one.kind for one in judged if one.kind in ("rgb-order", "band-order")}
             kept = [
                 one for one in kept if not (one.severity == "undecided" and one.image == key and one.kind in settled)
@@ -164,3 +166,18 @@ def _orders(sensor: str, source: _Source) -> Iterator[Finding]:
             remedy="compare with the data set's documentation; if bands are exchanged, "
             f"--sensor {sensor}:BAND,...=PATTERN in the files' order",
         )
+
+
+def _types(source: _Source) -> Iterator[Finding]:
+    if len(source.types) < 2:
+        return
+    first, *others = (f"{' and '.join(types)} (as {file})" for types, file in source.types.items())
+    yield Finding(
+        kind="data-type",
+        severity="warning",
+        file=list(source.types.values())[1],
+        seen=f"{first}, but {', '.join(others)}",
+        expected="one type of numbers for all files of a source",
+        confidence=0.9,
+        remedy="see that all were scaled alike; index files of another scaling by themselves, with --set",
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgfm.data.checks.colour import colour_finding, colour_odds
 from msgfm.data.checks.duplicates import Fingerprint, fingerprint
-from msgfm.data.checks.files import grid_findings, name_findings, read_headers, read_stored
+from msgfm.data.checks.files import grid_findings, name_findings, read_headers, read_stored, resolution_findings
 from msgfm.data.checks.findings import Finding, sort_findings
 from msgfm.data.checks.heights import height_findings
 from msgfm.data.checks.holes import hole_findings
@@ -34,10 +34,12 @@ class Evidence:
         order: of optical bands.
         odds: log-odds that a picture's red and blue are in place.
         bands: names as listed.
+        types: of the stored numbers, numpy's names.
     """
 
     file: str
     bands: tuple[str, ...]
+    types: tuple[str, ...]
     offset: OffsetEvidence | None = None
     order: OrderEvidence | None = None
     odds: float | None = None
@@ -96,6 +98,7 @@ def examine_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) ->
             found.append(_unreadable(str(root / image.files[0].path), error))
             continue
         found.extend(name_findings(root, image, sensor, headers))
+        found.extend(resolution_findings(root, image, sensor, headers))
         seen, evidence[image.key] = examine_image(stored)
         found.extend(replace(finding, image=image.key) for finding in seen)
         images.append(stored)
@@ -116,7 +119,8 @@ def examine_image(image: StoredImage) -> tuple[list[Finding], Evidence]:
     What is told first hides the rest: under a wrong unit no level means anything, and a border of zeros looks like
     shade. Once it is mended, the next check sees what lay behind it.
     """
-    evidence = Evidence(file=image.file, bands=image.names)
+    types = tuple(sorted({str(one.stored.dtype) for one in image.bands}))
+    evidence = Evidence(file=image.file, bands=image.names, types=types)
     found = list(_structure(image))
     if not found:
         found += unit_findings(image)
