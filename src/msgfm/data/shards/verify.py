@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from msgfm.data.records import read_manifest
-from msgfm.data.shards.chunks import count_items, is_place, item_of, parse_place
+from msgfm.data.shards.chunks import count_items, item_of, parse_place
 from msgfm.data.shards.codec import DamagedItemError, unpack
 from msgfm.data.shards.index import MANIFEST, Chunk, read_index, sha256
-from msgfm.data.shards.storage import LocalStorage, Storage, storage_at
+from msgfm.data.shards.storage import Storage, storage_at
+from msgfm.errors import InputError
 from msgfm.progress import track
 
 
@@ -67,13 +69,16 @@ def _chunk_damage(url: str, chunk: Chunk, content: bytes, names: dict[int, str])
 
 
 def _sample_names(storage: Storage) -> dict[str, dict[int, str]]:
-    """By chunk and item; empty where there is no local manifest to read."""
-    if not isinstance(storage, LocalStorage) or storage.size(MANIFEST) is None:
+    """By chunk and item; empty where the manifest cannot be read."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / MANIFEST
+            path.write_bytes(storage.read(MANIFEST))
+            manifest = read_manifest(path)
+    except (FileNotFoundError, InputError):
         return {}
     found: dict[str, dict[int, str]] = {}
-    for sample in read_manifest(storage.folder / MANIFEST).samples:
-        path = sample.images[0].files[0].path
-        if is_place(path):
-            chunk, item, _ = parse_place(path)
-            found.setdefault(chunk, {})[item] = sample.sample
+    for sample in manifest.samples:
+        chunk, item, _ = parse_place(sample.images[0].files[0].path)
+        found.setdefault(chunk, {})[item] = sample.sample
     return found
