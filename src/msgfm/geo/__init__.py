@@ -1,1 +1,1 @@
-"""Rasters: files (`raster`, the only place that imports rasterio) and windows."""
+"""Rasters: files (`raster`) and windows on any grid (`warp`); nothing else imports rasterio."""
