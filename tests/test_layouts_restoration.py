@@ -35,6 +35,10 @@ def test_sen12ms_cr_joins_triplets_and_splits_by_region(tmp_path: Path) -> None:
     whole = samples(result)["ROIs1158_spring_106_p1"]
     assert [image.key for image in whole.images] == ["sentinel1", "sentinel2", "sentinel2@cloudy"]
     assert [image.key for image in samples(result)["ROIs2017_winter_22_p4"].images] == ["sentinel1", "sentinel2@cloudy"]
+    assert result.combinations == {
+        "sentinel1 + sentinel2 + sentinel2@cloudy": 2,
+        "sentinel1 + sentinel2@cloudy": 1,
+    }
     images = read(result, "ROIs1158_spring_106_p1")
     assert images["sentinel2@cloudy"].min() >= 0.5 > 0.3 >= images["sentinel2"].max()
     # clear images alone, as for pretraining

@@ -234,7 +234,7 @@ def test_a_users_own_file_loads_and_a_bands_own_value_wins_over_the_sensors(tmp_
 def test_an_unknown_name_names_the_nearest_and_all():
     with pytest.raises(InputError, match=r"'sentinel_2': did you mean 'sentinel2'\?.*rgb, rgbir, sentinel1"):
         load_sensor("sentinel_2")
-    with pytest.raises(InputError, match="built in are dsm, landsat8"):
+    with pytest.raises(InputError, match="built in are dsm, irrg, landsat8"):
         load_sensor("xxxxxxxx")
 
 

@@ -115,14 +115,14 @@ def _summary(result: IndexResult) -> list[str]:
     """Samples, splits and classes in words."""
     parts = {"samples": result.combinations, "splits": result.splits, "classes": result.labels}
     lines = [
-        f"{name}: {', '.join(f'{number} {what}' for what, number in counts.items())}"
+        f"{name}: {'; '.join(f'{number} {what}' for what, number in counts.items())}"
         for name, counts in parts.items()
         if counts
     ]
     pixels = list(dict.fromkeys(result.manifest.mask_classes.values()))
     masks = sum(sample.mask is not None for sample in result.manifest.samples)
     if masks:
-        lines.append(f"masks: {masks}, classes {', '.join(pixels)}")
+        lines.append(f"masks: {masks}, with {'; '.join(pixels)}")
     if result.manifest.subset:
         lines.append(f"subset: {result.manifest.subset}")
     return [escape(line) for line in lines]

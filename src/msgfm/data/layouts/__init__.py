@@ -69,7 +69,7 @@ class IndexResult:
     Args:
         manifest: the samples whose files fit.
         left_out: one message for each bad file; the samples that they belong to are not in the manifest.
-        combinations: how many samples have which sensors, as `sentinel1 + sentinel2`.
+        combinations: how many samples have which images, as `sentinel1 + sentinel2` or `rgb@before + rgb@after`.
         splits: how many samples each split has.
         labels: how many samples each class has, in the order of `Manifest.classes`.
     """
@@ -152,7 +152,7 @@ def index_layout(
     return IndexResult(
         manifest=manifest,
         left_out=tuple(problems.values()),
-        combinations=dict(Counter(" + ".join(sample.sensors) for sample in samples)),
+        combinations=dict(Counter(" + ".join(image.key for image in sample.images) for sample in samples)),
         splits=dict(Counter(sample.split for sample in samples)),
         labels=_count_labels(manifest),
     )
