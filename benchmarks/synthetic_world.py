@@ -10,6 +10,7 @@ the table), correlation of bands, and correlation of pixels at a distance.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import time
 
@@ -31,6 +32,7 @@ from msgfm.geo.raster import read_bands
 from msgfm.sensors import load_sensor
 
 Image = NDArray[np.float64]
+_CHANGED = 7  # a scene with many houses
 LAGS = (1, 2, 4, 16)
 SCENES = 48
 OFFSET_FILES = ("TerraMesh/S2L1C/282D", "TerraMesh/S2L1C/609U")  # hold baseline 04.00's 1000 (README of the pack)
@@ -189,6 +191,7 @@ def autocorrelation(image: Image, lag: int) -> Image:
 def draw(path: Path) -> None:
     """A small picture of all renderings of one Sentinel scene and one aerial one."""
     from matplotlib import pyplot
+    from PIL import Image as Pillow
 
     panels = sentinel_panels() + aerial_panels()
     figure, axes = pyplot.subplots(3, 6, figsize=(12, 6.4), dpi=72)
@@ -198,7 +201,10 @@ def draw(path: Path) -> None:
         axis.imshow(image, cmap="gray" if image.ndim == 2 else None)
         axis.set_title(title, fontsize=8, pad=3)
     figure.tight_layout(pad=0.4)
-    figure.savefig(path, pil_kwargs={"optimize": True})
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    # A palette: speckle in true colours does not compress.
+    Pillow.open(buffer).convert("RGB").quantize(96, dither=Pillow.Dither.NONE).save(path, optimize=True)
     print(f"\nwrote {path}")
 
 
@@ -233,7 +239,7 @@ def aerial_panels(index: int = 20) -> list[tuple[str, NDArray[Any]]]:
     """Places at 0.5 m (RGB, DSM, labels, change) and 0.31 m (WorldView-3)."""
     place = Place(kind="segmentation", index=index, seed=3, size=256)
     rgb, height, label = (picture.pixels for picture in KINDS["segmentation"].pictures(place))
-    change = Place(kind="change", index=4, seed=3, size=256)
+    change = Place(kind="change", index=_CHANGED, seed=3, size=256)
     before, after, changed = (picture.pixels for picture in KINDS["change"].pictures(change))
     sharp = Place(kind="pansharpen", index=index, seed=3, size=512)
     bands, pan = (picture.pixels for picture in KINDS["pansharpen"].pictures(sharp))

@@ -18,7 +18,7 @@ WORLDVIEW3_BANDS = (*WORLDVIEW3_WINDOWS, "PAN")
 _FULL_SCALE = 2047  # 11 bits
 # Digital numbers for a reflectance of 1 at the top of the atmosphere: sunlight in the band times gain, fitted to the
 # means of SpaceNet 2 (the sensor card's).
-_GAIN = np.array([1680, 2600, 3750, 3600, 2900, 2800, 2550, 2300], np.float32)
+_GAIN = np.array([1850, 2750, 3850, 3550, 2800, 2450, 2150, 2100], np.float32)
 
 # By camera band: share of skylight, haze, and the camera's gain.
 _COLOURS = {"R": (0.22, 0.5, 1.0), "G": (0.25, 0.7, 1.05), "B": (0.32, 1.0, 1.3), "NIR": (0.19, 0.3, 0.6)}
@@ -42,7 +42,7 @@ def render_photograph(
     radiance = _ground(scene, conditions, tuple(CAMERA_WINDOWS[band] for band in bands), colour[:, 0])
     radiance += (rng.uniform(0.0, 0.015) * colour[:, 1])[:, None, None]
     balance = colour[:, 2] * rng.normal(1, 0.04, len(bands)).astype(np.float32)
-    exposure = np.clip(rng.uniform(0.24, 0.44) / radiance[:3].mean(), 1.5, 7)
+    exposure = np.clip(rng.uniform(0.19, 0.37) / radiance[:3].mean(), 1.5, 7)
     exposed = radiance * (balance * np.float32(exposure))[:, None, None]
     image = 255 * np.clip(exposed, 0, None) ** np.float32(1 / 1.8) + 2.5 * approximate_normals(rng, exposed.shape)
     return np.asarray(np.clip(np.round(image), 0, 255), np.uint8)

@@ -88,7 +88,7 @@ def plant_trees(rng: Random, gsd_m: float, density: Array) -> tuple[Array, Array
     Single crowns where pixels are small, stands where they are not.
     """
     size = len(density)
-    stand_m = np.maximum(np.float32(rng.uniform(6, 15)) + 1.5 * fractal_field(rng, size, 1.5), 3)
+    stand_m = np.maximum(np.float32(rng.uniform(7, 18)) + 1.5 * fractal_field(rng, size, 1.5), 3)
     if gsd_m > COARSE_GSD_M:
         ragged = density * (1 - np.float32(0.12) * np.abs(approximate_normals(rng, density.shape)))
         return ragged, ragged * stand_m, np.clip(0.5 + 0.25 * fractal_field(rng, size, 1.2), 0, 1)

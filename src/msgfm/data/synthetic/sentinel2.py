@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from msgfm.data.synthetic.atmosphere import air
 from msgfm.data.synthetic.clouds import Clouds, cover_with, passed
 from msgfm.data.synthetic.conditions import Conditions
-from msgfm.data.synthetic.fields import Array, Random, approximate_normals, fractal_field
+from msgfm.data.synthetic.fields import Array, Random, approximate_normals, fractal_fields
 from msgfm.data.synthetic.illumination import sunlight
 from msgfm.data.synthetic.mixing import abundances, mix
 from msgfm.data.synthetic.scene import Scene
@@ -45,29 +45,33 @@ def render_sentinel2(
         (13, H, W) in the order of `BANDS`.
     """
     weights = abundances(scene)
-    there = [i for i, weight in enumerate(weights) if weight.any()]
-    weights, spectra = weights[there], band_spectra(_WINDOWS)[:, there]
     weights *= _light(scene, conditions, clouds)
-    sky = air(_WINDOWS, conditions)
-    haze = np.float32(conditions.haze) * (1 + _UNEVEN * fractal_field(rng, scene.size, 2.5))
-    image = np.empty((len(BANDS), scene.size, scene.size), np.float32)
-    here = np.concatenate([weights, haze[None]])
+    spectra, sky = band_spectra(_WINDOWS), air(_WINDOWS, conditions)
+    haze = np.float32(conditions.haze) * (1 + _UNEVEN * fractal_fields(rng, 1, scene.size, 2.5))
+    stored = np.empty((len(BANDS), scene.size, scene.size), np.uint16)
     for factor, step in ((1, 1), (2, 2), (6, 3)):
         rows = [row for row, native in enumerate(NATIVE_PX) if native == factor]
-        here = _coarser(here, step)
-        band = mix(spectra[rows] * sky.transmission[rows, None], here[:-1])
-        band += sky.aerosol[rows, None, None] * here[-1]
+        weights, haze = _coarser(weights, step), _coarser(haze, step)
+        band = mix(spectra[rows] * sky.transmission[rows, None], weights)
+        band += sky.aerosol[rows, None, None] * haze
         band += sky.molecules[rows, None, None]
         if factor == 1:
             band = _blurred(band)
-        band *= 1 + _NOISE * approximate_normals(rng, band.shape)
-        image[rows] = _finer(band, factor, scene.size)
-    if clouds is not None:
-        image = cover_with(clouds, image, _WINDOWS)
-    image *= QUANTIFICATION
-    image += np.float32(0.5)
-    stored = np.clip(image, 1, 65535, out=image).astype(np.uint16)
+        noise = approximate_normals(rng, band.shape)
+        noise *= _NOISE
+        noise += 1
+        band *= noise
+        band = _finer(band, factor, scene.size)
+        if clouds is not None:
+            band = cover_with(clouds, band, tuple(_WINDOWS[row] for row in rows))
+        stored[rows] = _quantised(band)
     return np.clip(stored + np.int32(offset), 1, 65535).astype(np.uint16) if offset else stored
+
+
+def _quantised(reflectance: Array) -> NDArray[np.uint16]:
+    reflectance *= QUANTIFICATION
+    reflectance += np.float32(0.5)
+    return np.clip(reflectance, 1, 65535, out=reflectance).astype(np.uint16)
 
 
 def _light(scene: Scene, conditions: Conditions, clouds: Clouds | None) -> Array:

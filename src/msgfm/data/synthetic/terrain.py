@@ -34,7 +34,7 @@ def relief(
     water = river | (base < level)
     np.maximum(base, np.float32(level), out=base)
     base[river] = max(low, level)
-    relief_m = extent_m * ruggedness * 10 ** rng.uniform(-2.4, -1.6)
+    relief_m = extent_m * ruggedness * 10 ** rng.uniform(-2.3, -1.5)
     return (rng.uniform(20, 800) + relief_m * base).astype(np.float32), water
 
 
