@@ -33,6 +33,7 @@ class FileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
         self.asked: list[str] = []
+        self.queries: set[str] = set()
         self.ranges = 0
         self.sent = 0
         self.before: Callable[[str], int | None] = lambda name: None
@@ -60,7 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, body: bool) -> None:
-        name = self.path.lstrip("/").partition("?")[0]
+        name, _, query = self.path.lstrip("/").partition("?")
+        self.server.queries.add(query)
         self.server.asked.append(name)
         path = self.server.folder / name
         status = self.server.before(name) or (200 if path.is_file() else 404)

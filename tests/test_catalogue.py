@@ -18,11 +18,12 @@ from small_runs import run, started
 
 from msgfm.data.catalogue import CatalogueRequest, Collected, collect, find_coincidences
 from msgfm.data.catalogue.request import parse_dates
+from msgfm.data.catalogue.search import signed_by_planetary_computer
 from msgfm.data.reader import read_sample
 from msgfm.data.records import read_manifest
 from msgfm.errors import InputError
 from msgfm.geo.raster import raster_info, read_bands
-from msgfm.geo.warp import Network
+from msgfm.geo.warp import Network, read_on_grid
 
 OPTICAL, RADAR = "EPSG:32632", "EPSG:32633"  # the place lies where two zones meet
 LEFT, TOP, TILE = 720_000, 5_340_000, 240  # pixels of 10 m
@@ -112,6 +113,15 @@ def radar_item(server: FileServer, name: str, when: str, **properties: Any) -> d
     return item(name, "sentinel-1-rtc", when, bounds, assets, **said)
 
 
+def heights_item(server: FileServer, name: str) -> dict[str, Any]:
+    """Metres on a grid of degrees, without any date that counts."""
+    at = Affine(1 / 3600, 0, 11.93, 0, -1 / 3600, 48.20)
+    heights = (450 + 40 * waves("EPSG:4326", at, 200, 300)).astype(np.float32)
+    bounds = write_cog(server.folder / name / "dem.tif", heights[None], "EPSG:4326", at)
+    assets = {"data": {"href": f"{server.url}/{name}/dem.tif", "type": COG, "roles": ["data"]}}
+    return item(name, "cop-dem-glo-30", "2021-04-22T00:00:00Z", bounds, assets)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Sentinel-2 passes (two tiles with the 1000 of baseline 04.00; one without), a cloudy one; two of Sentinel-1."""
@@ -136,6 +146,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         radar_item(server, "rtc1", "2024-06-04T05:00:00Z", sat__orbit_state="descending", sat__relative_orbit=168),
         radar_item(server, "rtc2", "2024-06-14T17:00:00Z", sat__orbit_state="ascending", sat__relative_orbit=44),
     ]
+    items.append(heights_item(server, "heights"))
     # 2560 m wide, of which the western tile covers 2400
     from catalogue_world import lon_lat_bounds
 
@@ -176,6 +187,15 @@ def test_pairs_have_the_physical_values_of_both_sensors_on_one_grid(world: World
             np.testing.assert_allclose(seen[ok], expected[ok], atol=1.5e-3 if band == "B11" else 5.1e-5)
         expected = backscatter(OPTICAL, info.transform, 64)
         np.testing.assert_allclose(images["sentinel1"], expected, atol=0.03)  # dB; interpolated as power
+
+
+def test_heights_go_with_all_dates(world: World, tmp_path: Path) -> None:
+    manifest = world.collect(tmp_path, sensors=("sentinel2_l2a", "dsm"), bands={"sentinel2_l2a": ("B04",)}).manifest
+    assert {sample.sample[:8] for sample in manifest.samples} == {"20240603", "20240613"}
+    for sample in manifest.samples:
+        seen = read_sample(tmp_path, sample, manifest.sensors)["dsm"][0]
+        at = raster_info(tmp_path / sample.images[0].files[0].path).transform
+        np.testing.assert_allclose(seen, 450 + 40 * waves(OPTICAL, at, 64, 64), atol=1.5)  # metres, from pixels of 31 m
 
 
 def test_tiles_of_one_pass_are_joined_and_a_place_stands_once(world: World, tmp_path: Path) -> None:
@@ -273,10 +293,19 @@ def test_an_api_that_does_not_answer_is_named(world: World, tmp_path: Path) -> N
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    with pytest.raises(InputError, match=f"the catalogue {nobody} does not answer .*tried 2 times"):
+    with pytest.raises(InputError, match=f"the catalogue {nobody} does not answer .*was tried 2 times"):
         find_coincidences(world.request(tmp_path, source=nobody, network=replace(QUICK, retries=1)))
     with pytest.raises(InputError, match=r"not a STAC API|does not answer"):
         find_coincidences(world.request(tmp_path, source=world.server.url))
+
+
+def test_planetary_computer_signs_addresses(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GDAL asks for the collection's token and adds it to each request; here our own server gives it out."""
+    (world.server.folder / "rtc").write_text('{"msft:expiry": "2124-01-01T00:00:00Z", "token": "sig=secret"}')
+    monkeypatch.setenv("VSICURL_PC_SAS_TOKEN_URL", f"{world.server.url}/")
+    address = signed_by_planetary_computer(f"{world.server.url}/rtc1/vv.tif".replace("http:", "https:"), "rtc")
+    read_on_grid(address.replace("https", "http"), 1, world.request(tmp_path).grid(), network=QUICK)
+    assert "sig=secret" in world.server.queries
 
 
 def test_what_is_there_is_kept_and_nothing_is_asked_for_again(world: World, tmp_path: Path) -> None:

@@ -10,9 +10,16 @@ from rich.markup import escape
 
 from msgfm.cli.app import data_app, errors, out, reports_input_errors
 from msgfm.cli.checks import ACCEPT_HELP
+from msgfm.errors import InputError
 
 if TYPE_CHECKING:
     from msgfm.data.catalogue import Found
+
+# Earth Search's Sentinel-2 items of 2022 and 2025 state offsets that their files do not have, or the other way round.
+_WRONG_METADATA = (
+    "The images were read as their items say. Where these are wrong, state how the catalogue's own files are stored: "
+    "here --set SENSOR.offset=-1000 means that the 1000 of baseline 04.00 is in them, and 0 that it is not."
+)
 
 
 @data_app.command("stac")
@@ -116,7 +123,10 @@ def data_stac(
     for message in result.left_out:
         errors.print(f"left out: {escape(message)}", highlight=False)
     report = check_manifest(result.manifest, limit=check, accept=accept or ())
-    report.require_no_errors()
+    try:
+        report.require_no_errors()
+    except InputError as error:
+        raise InputError(f"{error}\n{_WRONG_METADATA}") from error
     write_manifest(result.manifest, folder / "manifest.parquet")
     out.print(f"{len(result.manifest.samples)} samples; {result.new} blocks were read now", highlight=False)
     out.print(f"wrote {folder / 'manifest.parquet'}, digest {result.manifest.digest[:16]}", highlight=False)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 from msgfm.data.catalogue.products import PRODUCTS
 from msgfm.data.catalogue.request import CatalogueRequest
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 _HEADERS = "MSGFM_STAC_HEADERS"
+_PLANETARY_COMPUTER = "planetarycomputer.microsoft.com"
 
 
 def find_items(request: CatalogueRequest) -> dict[str, list[Item]]:
@@ -61,10 +62,10 @@ def _ask(request: CatalogueRequest) -> dict[str, list[Item]]:
             )
             found[sensor] = [_absolute(item, request.source) for item in search.items_as_dicts()]
     except (APIError, RequestException) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:500]
         raise InputError(
-            f"the catalogue {request.source} does not answer ({reason}); tried {request.network.retries + 1} times: "
-            f"look at the address, or try later"
+            f"the catalogue {request.source} does not answer as a STAC API ({reason}); what may pass was tried "
+            f"{request.network.retries + 1} times: look at the address, or try later"
         ) from error
     except (KeyError, TypeError, ValueError, NotImplementedError) as error:
         raise InputError(f"{request.source} is not a STAC API with item search ({error})") from error
@@ -154,8 +155,20 @@ def item_time(item: Mapping[str, Any]) -> datetime:
 def _absolute(item: Item, source: str) -> Item:
     """The item with absolute addresses of its assets."""
     own = next((link["href"] for link in item.get("links", ()) if link.get("rel") == "self"), source)
-    assets = {key: asset | {"href": _join(own, asset["href"])} for key, asset in item.get("assets", {}).items()}
+    assets = {}
+    for key, asset in item.get("assets", {}).items():
+        href = _join(own, asset["href"])
+        if urlsplit(source).hostname == _PLANETARY_COMPUTER:
+            href = signed_by_planetary_computer(href, item["collection"])
+        assets[key] = asset | {"href": href}
     return item | {"assets": assets}
+
+
+def signed_by_planetary_computer(href: str, collection: str) -> str:
+    """Has GDAL fetch a short-lived token for the file; without one Planetary Computer's storage answers nobody."""
+    if not href.startswith("https://"):
+        return href
+    return f"/vsicurl?pc_url_signing=yes&pc_collection={quote(collection, safe='')}&url={quote(href, safe='')}"
 
 
 def _join(base: str, href: str) -> str:
