@@ -67,6 +67,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(world: Path, tmp_path: Pat
     kept = out / "rgb_dsm" / "dsm" / "place00001.tif"
     before = kept.stat().st_mtime_ns
     lost.unlink()
+    (lost.parent / f".{lost.name}.123.tmp").write_text("half")
     assert write_world(out, scenes=4, seed=1, size=32, kinds=("rgb_dsm", "rgb")) == 1
     assert kept.stat().st_mtime_ns == before
     assert write_world(out, scenes=10, seed=1, size=32) == 10 * len(KINDS) - 8

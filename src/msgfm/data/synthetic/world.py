@@ -73,6 +73,9 @@ def write_world(
         raise InputError(f"no data set {unknown[0]!r} in the synthetic world: there are {', '.join(KINDS)}")
     _claim(out, {"format": _RECORD_FORMAT, "seed": seed, "size": size, "offset": offset})
     with lock_folder(out):
+        for kind in kinds:
+            for left in (out / kind).rglob(".*.tmp"):  # of a run that was killed
+                left.unlink()
         places = [
             place
             for index in range(scenes)
