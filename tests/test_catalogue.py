@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -329,19 +330,27 @@ def options(world: World, out: Path, *more: object) -> list[object]:
 
 
 def test_a_killed_run_goes_on_and_writes_the_same(world: World, tmp_path: Path) -> None:
-    world.server.before = lambda name: time.sleep(0.05)  # so that there is time to kill it
+    killed = threading.Event()
+
+    def stall(name: str) -> int | None:
+        """Holds up what is asked for once the first of two passes is written."""
+        if any(tmp_path.glob("killed/records/*/*.json")):
+            killed.wait(60)
+        return None
+
+    world.server.before = stall
     radar = ("--sensors", "sentinel1", "--workers", 1)
     with started(*options(world, tmp_path / "killed", *radar)) as process:
         while not any(tmp_path.glob("killed/records/*/*.json")) and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    killed.set()
     world.server.before = lambda name: None
     assert not (tmp_path / "killed" / "manifest.parquet").exists()
     assert len(list(tmp_path.glob("killed/records/*/*.json"))) == 1, "one of two passes"
     for name in ("killed", "whole"):
         output = run(*options(world, tmp_path / name, *radar))
     assert "wrote" in output
-    killed, whole = contents(tmp_path / "killed"), contents(tmp_path / "whole")
-    assert killed == whole
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert len(read_manifest(tmp_path / "whole" / "manifest.parquet").samples) > 8
