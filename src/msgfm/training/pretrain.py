@@ -16,6 +16,7 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
 from msgfm.config import config_to_dict
+from msgfm.data.memory import keep_freed_memory
 from msgfm.data.mixture import Batch, MixtureDataset, MixtureSampler
 from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM
@@ -224,13 +225,18 @@ def batches(plan: Plan, state: State, rank: int) -> Generator[Batch]:
         batch_sampler=sampler,
         collate_fn=_as_it_is,  # the data set makes whole batches
         num_workers=config.hardware.num_workers,
-        worker_init_fn=ignore_in_worker,
+        worker_init_fn=_start_worker,
     )
     try:
         yield from loader
     except InputError as error:
         # of an error in a worker, torch makes one whose message is the worker's traceback; its end is the message
         raise InputError(str(error).rpartition(f"{InputError.__name__}: ")[2].strip()) from error
+
+
+def _start_worker(worker: int) -> None:
+    ignore_in_worker(worker)
+    keep_freed_memory()
 
 
 def _as_it_is(batch: Any) -> Any:
