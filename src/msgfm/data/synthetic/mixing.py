@@ -62,9 +62,9 @@ def _land(share: Array, scene: Scene, land: Array) -> None:
         yards = rest * (0.5 - 0.4 * scene.tint) * town
         share[_INDEX["paving"]] += yards
         rest = rest - yards
-    rest *= 1 + np.float32(0.1) * scene.furrow + np.float32(0.25) * scene.tint  # tillage, crusts, stones
+    rest *= 1 + np.float32(0.1) * scene.furrow + np.float32(0.35) * scene.tint  # tillage, crusts, stones
     wet = rest * scene.moisture
-    red = np.clip(np.float32(scene.redness) + 0.25 * scene.tint, 0, 1)
+    red = np.clip(np.float32(scene.redness) + 0.5 * scene.tint, 0, 1)
     share[_INDEX["wet red soil"]] = wet * red
     share[_INDEX["wet pale soil"]] = wet - share[_INDEX["wet red soil"]]
     rest = rest - wet

@@ -109,7 +109,7 @@ def make_scene(rng: Random, conditions: Conditions, *, setting: str, size: int, 
     terrain, water = relief(rng, size, extent_m, rng.uniform(*shares.water), shares.river, shares.ruggedness)
     azimuth = rng.uniform(0, np.pi)
     u, v = street_coordinates(rng, size, gsd_m, azimuth)
-    length_m, width_m = (max(extent_m / rng.uniform(5, most), _SMALLEST_PARCEL_M) for most in (12, 9))
+    length_m, width_m = (max(extent_m / rng.uniform(7, most), _SMALLEST_PARCEL_M) for most in (15, 12))
     parcel, border_m, count = parcels(rng, u, v, length_m, width_m)
     cover, tints = land_cover(rng, shares, terrain, water, parcel, count)
     tint = np.take(tints, parcel)
@@ -132,7 +132,7 @@ def make_scene(rng: Random, conditions: Conditions, *, setting: str, size: int, 
         gsd_m=gsd_m,
         street_azimuth=azimuth,
         leaves=leaves_out(conditions.day),
-        redness=float(redness),
+        redness=float(0.3 + 0.4 * redness),
         sediment=float(0.8 * sediment**2),
         conifers=float(conifers),
         terrain_m=terrain,
