@@ -11,7 +11,7 @@ from msgfm.data.synthetic.fields import Array
 
 _AEROSOL_DEPTH = 0.12  # optical depth at 550 nm of a clear continental day
 _ANGSTROM = 1.3  # exponent of continental aerosol
-_LOWEST_SUN = 0.4  # sine of the elevation below which single scattering promises too much light
+_LOWEST_SUN = 0.6  # sine of the elevation below which single scattering promises too much light
 
 
 @dataclass(frozen=True, kw_only=True)

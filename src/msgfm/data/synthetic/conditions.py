@@ -60,16 +60,16 @@ def draw_conditions(rng: Random, season: str | None = None, *, survey: bool = Fa
         azimuth, elevation = sun_position(day, np.radians(rng.uniform(30, 50)), np.radians(hour_angle))
         if season or not survey or elevation > _SURVEY_ELEVATION:
             break
-    vapour = {"winter": 0.0, "summer": 0.7}.get(drawn, 0.3)  # logarithm of centimetres
+    vapour = {"winter": 0.15, "summer": 0.6}.get(drawn, 0.35)  # logarithm of centimetres
     return Conditions(
         season=drawn,
         day=day,
         sun_azimuth=azimuth,
         sun_elevation=elevation,
-        wetness=float(rng.normal(-0.3, 0.5)),
-        haze=float(np.exp(rng.normal(0.1, 0.3))),
-        vapour_cm=float(np.exp(rng.normal(vapour, 0.5))),
-        cirrus=float(0.002 * np.exp(rng.normal(0, 0.6))),
+        wetness=float(rng.normal(-0.3, 0.35)),
+        haze=float(np.exp(rng.normal(0.1, 0.2))),
+        vapour_cm=float(np.exp(rng.normal(vapour, 0.3))),
+        cirrus=float(0.002 * np.exp(rng.normal(0, 0.4))),
         radar_azimuth=float(np.radians(rng.choice((80.0, 280.0)) + rng.uniform(-3, 3))),
         radar_incidence=float(np.radians(rng.uniform(30, 45))),
         wind_db=float(rng.normal(0, 2.5)),

@@ -53,7 +53,7 @@ SETTINGS = {
     "lake": Setting(town=0.08, forest=0.25, bare=0.12, grass=0.25, water=(0.2, 0.5), river=0.1),
     "river": Setting(town=0.06, forest=0.25, bare=0.08, grass=0.25, water=(-0.2, 0.03), river=1.0),
     "town": Setting(town=0.65, forest=0.08, bare=0.06, grass=0.15),
-    "barren": Setting(forest=0.04, bare=0.62, grass=0.24, water=(-0.3, 0.08), river=0.3, ruggedness=2.2, drought=1.2),
+    "barren": Setting(forest=0.04, bare=0.55, grass=0.24, water=(-0.3, 0.08), river=0.3, ruggedness=2.2, drought=0.7),
 }
 
 # Probability, by cover, that a lot has a house and that a place for a tree has one.

@@ -45,7 +45,7 @@ def soil_moisture(rng: Random, terrain_m: Array, water: Mask, tint: Array, wetne
     upslope areas would cost more than all the rest.
     """
     lowness = (terrain_m.mean() - terrain_m) / (terrain_m.std() + np.float32(1e-6))
-    wet = np.float32(wetness) + np.float32(0.6) * lowness + 0.35 * fractal_field(rng, len(terrain_m), 1.5) + 0.7 * tint
+    wet = np.float32(wetness) + np.float32(0.6) * lowness + 0.35 * fractal_field(rng, len(terrain_m), 1.5) + 1.0 * tint
     moisture: Array = (1 / (1 + np.exp(-wet))).astype(np.float32)
     moisture[water] = 1
     return moisture
