@@ -200,6 +200,7 @@ def test_a_chunk_is_fetched_once_for_all_its_samples(manifest: Manifest, bucket:
     assert sorted(name for name in asked if name.startswith("chunk")) == [f"chunk-0-{k}.bin" for k in range(3)]
 
 
+@pytest.mark.slow
 def test_training_from_s3_is_training_from_files(bucket: str, tmp_path: Path):
     manifests = {"photos": write_data(tmp_path / "data")["photos"]}
     accepted = [word for kind in NOISE for word in ("--accept", kind)]
