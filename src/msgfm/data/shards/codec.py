@@ -61,7 +61,7 @@ def pack(about: Mapping[str, Any], arrays: Sequence[tuple[Mapping[str, Any], Sto
         data = np.ma.getdata(stored)
         data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
         name, codec = ("differences", "zstd") if data.dtype.itemsize == 1 else ("planes", "lz4_raw")
-        packed = [_compress(_FILTERS[name](data), codec)]
+        packed = [_compress(FILTERS[name](data), codec)]
         if np.ma.is_masked(stored):
             packed.append(_compress(np.packbits(np.ma.getmaskarray(stored)), _MASK_CODEC))
         stored_as = {"type": data.dtype.str, "shape": data.shape, "filter": name, "codec": codec}
@@ -98,7 +98,7 @@ def array_of(item: Item, number: int) -> Stored:
     size = int(np.prod(shape))
     data, mask = (*facts["lengths"], 0)[:2]
     plain = _decompress(item.body[before : before + data], size * kind.itemsize, facts["codec"])
-    array = _UNDONE[facts["filter"]](plain, kind, shape)
+    array = UNDONE[facts["filter"]](plain, kind, shape)
     if not mask:
         return np.ma.MaskedArray(array)
     bits = _decompress(item.body[before + data : before + data + mask], -(-size // 8), _MASK_CODEC)
@@ -152,5 +152,5 @@ def _from_differences(plain: NDArray[np.uint8], kind: np.dtype[Any], shape: tupl
     return np.ascontiguousarray(rows.transpose(1, 0, 2)).view(kind)  # (C, H, W)
 
 
-_FILTERS = {"planes": _planes, "differences": _differences}
-_UNDONE = {"planes": _from_planes, "differences": _from_differences}
+FILTERS = {"planes": _planes, "differences": _differences}
+UNDONE = {"planes": _from_planes, "differences": _from_differences}
