@@ -71,7 +71,7 @@ def demo(
     scenes: Annotated[int, typer.Option(min=8, help="Scenes to make for each data set.")] = 160,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train; default: the recipe's.")] = None,
 ) -> None:
-    """Make images of four sensors, pretrain on them for about two minutes on two cores, and write report.html.
+    """Make images of four sensors, pretrain on them for two to three minutes on two cores, and write report.html.
 
     An interrupted demo goes on where it stopped.
     """
