@@ -173,6 +173,8 @@ def test_missing_and_short_chunks_are_refused_before_training(shards: Path):
     (shards / "shards.json").unlink()
     with pytest.raises(InputError, match="unfinished"):
         verify_shards(shards)
+    recipe = write_recipe(shards.parent / "recipe.yaml", {"it": shards})
+    assert "unfinished" in refused("pretrain", recipe)
 
 
 def test_damaged_shards_are_mended_to_the_same_bytes(manifest: Manifest, shards: Path):

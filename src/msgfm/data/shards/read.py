@@ -22,8 +22,8 @@ class DamagedShardError(InputError):
 
 
 def is_shards(location: Path | str) -> bool:
-    """Whether it is a folder of shards, or an address on S3, which can be nothing else."""
-    return is_remote(location) or (Path(location) / INDEX).is_file()
+    """Whether it is a folder, finished or not, or an address on S3: a manifest is a file."""
+    return is_remote(location) or Path(location).is_dir()
 
 
 def listing_of(location: Path | str) -> bytes:
