@@ -66,9 +66,9 @@ def test_it_shows_scores_and_facts(finished: Path) -> None:
     scores = (finished / "scores.csv").read_text().splitlines()[1:]
     assert len(scores) == 8
     for row in scores:
-        data, direction, _images, result, _baseline, _l1, ratio = row.split(",")
+        data, direction, images, squares, result, _baseline, _l1, ratio = row.split(",")
         assert data in page.text
-        assert direction in page.text
+        assert direction in page.text and int(squares) >= int(images)
         assert f"{float(result):.4f}" in page.text
         assert f"{float(ratio):.3f}" in page.text
     worse = sum(float(row.split(",")[-1]) >= 1 for row in scores)
