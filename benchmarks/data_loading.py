@@ -251,7 +251,7 @@ def train(sources: dict[str, Any], work: Path, console: Console) -> dict[str, An
     while process.poll() is None:
         for number, pid in enumerate([process.pid, *children(process.pid)]):
             name = "trainer" if number == 0 else f"reader {number}"
-            if (size := unique_memory(pid)) is not None:
+            if (size := own_memory(pid)) is not None:
                 memory.setdefault(name, []).append(size)
         time.sleep(2)
     if process.returncode:
@@ -289,13 +289,13 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def unique_memory(pid: int) -> float | None:
-    """Megabytes that a process has for itself and its part of what it shares (PSS)."""
+def own_memory(pid: int) -> float | None:
+    """Megabytes of a process that are not of files (RssAnon): what other processes do changes nothing in it."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return None
-    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("Pss:")), None)
+    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("RssAnon:")), None)
 
 
 def print_table(rows: Sequence[dict[str, Any]], console: Console) -> None:
