@@ -254,6 +254,34 @@ def test_commands(manifest: Manifest, tmp_path: Path):
     assert invoke("data", "shard", tmp_path / "it.parquet", tmp_path / "x", "--crop", "big").exit_code == 2
 
 
+def test_what_is_no_shards_is_called_what_it_is(manifest: Manifest, shards: Path, tmp_path: Path):
+    assert "a file, not a folder of shards" in refused("data", "verify", shards / "chunk-0-0.bin")
+    for place in ("gs://bucket/it", "s3:bucket", "s3:/bucket/it", "https://host/it"):
+        with pytest.raises(InputError, match=r"only s3://bucket/prefix or a folder"):
+            write_shards(manifest, place, options())
+        recipe = write_recipe(tmp_path / "recipe.yaml", {"it": place})
+        assert "only s3://bucket/prefix or a folder" in refused("pretrain", recipe)
+    (tmp_path / "empty").mkdir()
+    recipe = write_recipe(tmp_path / "recipe.yaml", {"it": tmp_path / "empty"})
+    for told in (refused("pretrain", recipe), refused("data", "check", tmp_path / "empty")):
+        assert f"--out {tmp_path / 'empty'}" not in told.replace("\n", "")
+
+
+def test_a_folder_of_shards_is_read_as_its_manifest(shards: Path):
+    assert read_manifest(shards) == read_manifest(shards / "manifest.parquet")
+    accepted = [word for kind in NOISE for word in ("--accept", kind)]
+    assert "sentinel1" in run("data", "stats", shards)
+    assert run("data", "check", shards, *accepted) == run("data", "check", shards / "manifest.parquet", *accepted)
+
+
+def test_what_cannot_be_read_cannot_be_accepted(tmp_path: Path):
+    broken = make_manifest(tmp_path / "files", 1)
+    (tmp_path / "files" / "0_fine.tif").unlink()
+    with pytest.raises(InputError, match=r"0_fine\.tif") as told:
+        write_shards(broken, tmp_path / "out", options(accept=tuple(kind for kind in NOISE if kind != "unreadable")))
+    assert "--accept" not in str(told.value)
+
+
 def write_many(folder: Path, count: int) -> Path:
     """A manifest of photographs whose first pixel says which it is."""
     samples = []

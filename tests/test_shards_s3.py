@@ -318,6 +318,9 @@ def test_what_will_not_get_better_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(InputError, match="credentials"):
             storage_at("s3://bucket/prefix").size("it")
         assert len(requests) == 1
+        with pytest.raises(InputError, match="credentials") as told:
+            mirror("s3://bucket/prefix", CacheLimits())
+        assert "damaged" not in str(told.value)
     with pytest.raises(InputError, match="names no bucket"):
         storage_at("s3:///prefix")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "none")

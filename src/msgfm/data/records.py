@@ -205,11 +205,18 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest.
+    """Reads a manifest; a folder, as one of shards, stands for the `manifest.parquet` in it.
 
     Raises:
         InputError: no such file, not a manifest, or written by a newer msgfm.
     """
+    if path.is_dir():
+        path = path / "manifest.parquet"
+        if not path.is_file():
+            raise InputError(
+                f"{path.parent} is a folder without {path.name}: give a manifest (`msgfm data index LAYOUT ROOT --out "
+                f"FILE.parquet` makes one) or a folder of finished shards"
+            )
     if not path.is_file():
         raise InputError(f"no manifest {path}; make one with `msgfm data index LAYOUT ROOT --out {path}`")
     try:

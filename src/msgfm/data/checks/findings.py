@@ -103,6 +103,8 @@ def require_no_errors(findings: Iterable[Finding], accept: Collection[str] = (),
         return
     lines = "".join(f"\n  {finding}" for finding in wrong[:shown])
     more = f"\n  and {len(wrong) - shown} more" if len(wrong) > shown else ""
-    kinds = " ".join(f"--accept {kind}" for kind in dict.fromkeys(finding.kind for finding in wrong))
+    # what cannot be read cannot be used, accepted or not
+    kinds = " ".join(f"--accept {kind}" for kind in dict.fromkeys(f.kind for f in wrong) if kind != "unreadable")
+    accepting = f"\nTo use the images as they are: {kinds}" if kinds else ""
     number = f"{len(wrong)} errors" if len(wrong) > 1 else "an error"
-    raise InputError(f"{number} against the sensor cards:{lines}{more}\nTo use the images as they are: {kinds}")
+    raise InputError(f"{number} against the sensor cards:{lines}{more}{accepting}")

@@ -13,6 +13,7 @@ from msgfm.errors import InputError
 FORMAT_VERSION = 1
 INDEX = "shards.json"
 MANIFEST = "manifest.parquet"
+_REMEDY = "copy it again, or delete it and run `msgfm data shard MANIFEST OUT` again, which writes the chunks anew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +69,16 @@ def read_index(storage: Storage) -> ShardIndex:
             f"{storage.url(INDEX)} is missing: no shards, or unfinished ones; `msgfm data shard MANIFEST OUT` makes "
             f"or completes them"
         ) from error
-    except (ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{storage.url(INDEX)} is damaged ({error}); make the shards again") from error
+    except InputError:  # a ValueError too, but of the storage
+        raise
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{storage.url(INDEX)} is damaged ({error}); {_REMEDY}") from error
     if version != FORMAT_VERSION:
         raise InputError(
             f"{storage.url(INDEX)} has shard format {version}, this msgfm reads {FORMAT_VERSION}; make the shards again"
         )
     if digest != _digest(content):
-        raise InputError(f"{storage.url(INDEX)} is damaged (its checksum is another); make the shards again")
+        raise InputError(f"{storage.url(INDEX)} is damaged (its checksum is another); {_REMEDY}")
     chunks = tuple(Chunk(**chunk) for chunk in content.pop("chunks"))
     return ShardIndex(chunks=chunks, **content)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from msgfm.files import write_atomically
 T = TypeVar("T")
 
 S3 = "s3://"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|s3:", re.IGNORECASE)
 _CONNECT_S = 10.0
 _FIRST_PAUSE_S = 0.5
 _HOPELESS = {"400", "401", "403", "404", "AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "NoSuchKey"}
@@ -52,6 +54,8 @@ class LocalStorage:
             return (self.folder / name).read_bytes()
         except FileNotFoundError:
             raise
+        except NotADirectoryError as error:
+            raise InputError(f"{self.folder} is a file, not a folder of shards; give the folder") from error
         except OSError as error:
             raise InputError(f"cannot read {self.folder / name}: {error.strerror or error}") from error
 
@@ -151,9 +155,10 @@ def storage_at(location: Path | str) -> Storage:
     """The storage of a folder or of `s3://bucket/prefix`.
 
     Raises:
-        InputError: an S3 address without a bucket.
+        InputError: an S3 address without a bucket, or an address of something else.
     """
     text = str(location)
+    _require_known(text)
     if not text.startswith(S3):
         return LocalStorage(Path(location))
     bucket, _, prefix = text.removeprefix(S3).partition("/")
@@ -163,13 +168,24 @@ def storage_at(location: Path | str) -> Storage:
 
 
 def as_location(value: object) -> object:
-    """A path, or the text of an address on S3, which a path would spoil."""
+    """A path, or the text of an address on S3, which a path would spoil.
+
+    Raises:
+        InputError: an address of something else.
+    """
+    if isinstance(value, str):
+        _require_known(value)
     return Path(value) if isinstance(value, str) and not is_remote(value) else value
 
 
 def is_remote(location: Path | str) -> bool:
     """Whether it is an address on S3."""
     return str(location).startswith(S3)
+
+
+def _require_known(text: str) -> None:
+    if not text.startswith(S3) and _ADDRESS.match(text):
+        raise InputError(f"{text} is no place for shards or manifests: only s3://bucket/prefix or a folder")
 
 
 @lru_cache(maxsize=4)
