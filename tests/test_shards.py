@@ -196,6 +196,21 @@ def test_shards_of_something_else_are_not_written_over(manifest: Manifest, shard
     assert content_of(shards) == whole
 
 
+def test_files_of_others_are_not_written_over(manifest: Manifest, shards: Path, tmp_path: Path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write_manifest(manifest, folder / "manifest.parquet")
+    whole = content_of(folder)
+    for place in (folder, manifest.root):
+        with pytest.raises(InputError, match=r"holds .* but no shards; choose an empty or new folder"):
+            write_shards(manifest, place, options())
+    assert content_of(folder) == whole
+    packed = content_of(shards)
+    with pytest.raises(InputError, match="holds the shards that the manifest lists"):
+        write_shards(open_shards(shards), shards, options())
+    assert content_of(shards) == packed
+
+
 def test_a_full_disk_is_told_and_the_run_goes_on_later(
     manifest: Manifest, shards: Path, tmp_path: Path, disk_full_after: Callable[[int], AbstractContextManager[None]]
 ):

@@ -22,6 +22,7 @@ from msgfm.data.shards.codec import Stored, pack
 from msgfm.data.shards.cut import cut_manifest
 from msgfm.data.shards.index import INDEX, MANIFEST, Chunk, ShardIndex, read_index, sha256, write_index
 from msgfm.data.shards.parallel import in_processes
+from msgfm.data.shards.place import require_own_folder
 from msgfm.data.shards.storage import LocalStorage, Storage, storage_at
 from msgfm.data.stored import read_stored
 from msgfm.errors import InputError
@@ -70,14 +71,15 @@ def write_shards(manifest: Manifest, out: Path | str, options: ShardOptions) -> 
         options: see there.
 
     Raises:
-        InputError: images that do not keep to their cards or cannot be read, beyond `skip_bad`; other shards at
-            `out`; no space.
+        InputError: images that do not keep to their cards or cannot be read, beyond `skip_bad`; other shards or
+            other files at `out`; no space.
     """
     require_kinds(options.accept)
     plan = _make_plan(manifest, str(out), options)
     storage = storage_at(out)
     with ExitStack() as held:
         if isinstance(storage, LocalStorage):
+            require_own_folder(plan.manifest, storage.folder)
             held.enter_context(lock_folder(storage.folder))
             for unfinished in (*storage.folder.glob(f"{_SCRATCH}*"), *storage.folder.glob(".*.tmp")):
                 shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
