@@ -185,6 +185,39 @@ def test_damaged_shards_are_mended_to_the_same_bytes(manifest: Manifest, shards:
     assert content_of(shards) == whole
 
 
+@pytest.mark.parametrize("lost", ["index.json", "manifest.parquet"])
+def test_a_lost_list_is_made_again(manifest: Manifest, shards: Path, lost: str):
+    whole = content_of(shards)
+    (shards / lost).unlink()
+    write_shards(manifest, shards, options())
+    assert content_of(shards) == whole
+    flip(shards / lost, 100)
+    write_shards(manifest, shards, options())
+    assert content_of(shards) == whole
+
+
+def test_a_lost_manifest_leaves_out_what_was_left_out(tmp_path: Path):
+    files = make_manifest(tmp_path / "files")
+    (tmp_path / "files" / "2_fine.tif").unlink()
+    write_shards(files, tmp_path / "out", options(skip_bad=1))
+    whole = content_of(tmp_path / "out")
+    (tmp_path / "out" / "manifest.parquet").unlink()
+    write_shards(files, tmp_path / "out", options(skip_bad=1))
+    assert content_of(tmp_path / "out") == whole
+
+
+def test_a_damaged_shards_json_says_what_helps_and_that_helps(manifest: Manifest, shards: Path):
+    whole = content_of(shards)
+    for damaged in (b"[]", b"{", whole["shards.json"].replace(b"chunk-0-1", b"chunk-0-7")):
+        (shards / "shards.json").write_bytes(damaged)
+        for ask in (lambda: verify_shards(shards), lambda: write_shards(manifest, shards, options())):
+            with pytest.raises(InputError, match=r"shards\.json is damaged .*delete it and run `msgfm data shard"):
+                ask()
+    (shards / "shards.json").unlink()
+    write_shards(manifest, shards, options())
+    assert content_of(shards) == whole
+
+
 def test_shards_of_something_else_are_not_written_over(manifest: Manifest, shards: Path):
     whole = content_of(shards)
     with pytest.raises(InputError, match="of another chunk_size"):

@@ -28,6 +28,11 @@ def chunk_name(number: int) -> str:
     return f"chunk-0-{number}.bin"
 
 
+def number_of(name: str) -> int:
+    """The number in a chunk's file name."""
+    return int(name.removesuffix(".bin").rpartition("-")[2])
+
+
 def write_chunk(number: int, items: Sequence[bytes], scratch: Path) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
     """Makes a chunk, in an empty folder.
 

@@ -16,6 +16,8 @@ from msgfm.data.shards.index import INDEX, MANIFEST, read_index, sha256
 from msgfm.data.shards.storage import LocalStorage, is_remote, storage_at
 from msgfm.errors import InputError
 
+_REMEDY = "copy it again, or run `msgfm data shard MANIFEST OUT` again, which mends it"
+
 
 class DamagedShardError(InputError):
     """Bytes of a chunk are not those that were written."""
@@ -47,15 +49,15 @@ def open_shards(location: Path | str, limits: CacheLimits | None = None) -> Mani
     try:
         content = storage.read(MANIFEST)
     except FileNotFoundError as error:
-        raise InputError(f"{storage.url(MANIFEST)} is missing; make the shards again") from error
+        raise InputError(f"{storage.url(MANIFEST)} is missing; {_REMEDY}") from error
     if sha256(content) != index.files[MANIFEST]:
-        raise InputError(f"{storage.url(MANIFEST)} is damaged (its checksum is another); make the shards again")
+        raise InputError(f"{storage.url(MANIFEST)} is damaged (its checksum is another); {_REMEDY}")
     if not is_remote(location):
         for chunk in index.chunks:
             if storage.size(chunk.name) != chunk.size:
                 raise InputError(
                     f"{storage.url(chunk.name)} is missing or not {chunk.size} bytes long; copy the folder again, or "
-                    f"delete {INDEX} and make the shards again"
+                    f"run `msgfm data shard MANIFEST {location}` again, which mends it"
                 )
     return read_manifest(folder / MANIFEST)
 
@@ -77,9 +79,10 @@ def _item(root: Path, chunk: str, number: int) -> Item:
     try:
         return unpack(_item_bytes(path, number))
     except (DamagedItemError, ValueError) as error:
+        cached = remote_of(root) is not None
+        remedy = "delete it, it is fetched again" if cached else _REMEDY
         raise DamagedShardError(
-            f"{path}, item {number}: damaged ({error}); `msgfm data verify` lists all that is; copy the chunk again, "
-            f"or delete it and {INDEX} and run `msgfm data shard` again"
+            f"{path}, item {number}: damaged ({error}); `msgfm data verify` lists all that is; {remedy}"
         ) from error
 
 

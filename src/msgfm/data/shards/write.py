@@ -12,12 +12,22 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from msgfm.data.checks import check_sample, require_kinds, require_no_errors
 from msgfm.data.records import Manifest, RasterFile, Sample, sample_from_dict, write_manifest
-from msgfm.data.shards.chunks import LARGEST, LITDATA_INDEX, chunk_name, litdata_index, place_of, write_chunk
+from msgfm.data.shards.chunks import (
+    LARGEST,
+    LITDATA_INDEX,
+    chunk_name,
+    item_of,
+    litdata_index,
+    number_of,
+    place_of,
+    write_chunk,
+)
 from msgfm.data.shards.codec import Stored, pack
 from msgfm.data.shards.cut import cut_manifest
 from msgfm.data.shards.index import INDEX, MANIFEST, Chunk, ShardIndex, read_index, sha256, write_index
@@ -185,18 +195,24 @@ def _require_few(left_out: dict[str, str], options: ShardOptions) -> None:
 def _pack_sample(manifest: Manifest, sample: Sample, chunk: str, position: int) -> tuple[bytes, Sample]:
     """A sample's item, and the sample as a manifest of shards lists it."""
     arrays: list[tuple[dict[str, Any], Stored]] = []
-
-    def put(file: RasterFile, image: str) -> RasterFile:
-        place = place_of(chunk, position, len(arrays))
-        about = {"image": image, "bands": file.bands, "file": file.path, "file_bands": file.file_bands}
-        arrays.append(({**about, "window": file.window}, read_stored(manifest.root, file)))
-        count = len(file.file_bands)
-        return replace(file, path=place, file_bands=tuple(range(1, count + 1)), window=None)
-
-    images = tuple(replace(image, files=tuple(put(file, image.key) for file in image.files)) for image in sample.images)
-    mask = None if sample.mask is None else put(sample.mask, "mask")
+    files = [(file, image.key) for image in sample.images for file in image.files]
+    for file, image in files if sample.mask is None else [*files, (sample.mask, "mask")]:
+        facts = {"image": image, "bands": file.bands, "file": file.path, "file_bands": file.file_bands}
+        arrays.append(({**facts, "window": file.window}, read_stored(manifest.root, file)))
     about = {"sample": sample.sample, "scene": sample.scene, "split": sample.split, "labels": sample.labels}
-    return pack(about, arrays), replace(sample, images=images, mask=mask)
+    return pack(about, arrays), _placed(sample, chunk, position)
+
+
+def _placed(sample: Sample, chunk: str, position: int) -> Sample:
+    """The sample with the places of its arrays, in their order, for its files."""
+    numbers = count()
+
+    def put(file: RasterFile) -> RasterFile:
+        bands = tuple(range(1, len(file.file_bands) + 1))
+        return replace(file, path=place_of(chunk, position, next(numbers)), file_bands=bands, window=None)
+
+    images = tuple(replace(image, files=tuple(put(file) for file in image.files)) for image in sample.images)
+    return replace(sample, images=images, mask=None if sample.mask is None else put(sample.mask))
 
 
 def _note_name(number: int) -> str:
@@ -267,7 +283,7 @@ def _manifest_bytes(manifest: Manifest) -> bytes:
 
 
 def _mend(plan: _Plan, storage: Storage) -> ShardIndex:
-    """Makes those chunks of complete shards again that are missing or damaged."""
+    """Makes those files of complete shards again that are missing or damaged."""
     index = read_index(storage)
     _require_same(plan, index.plan, storage)
     for number in range(len(plan.parts)):
@@ -280,4 +296,40 @@ def _mend(plan: _Plan, storage: Storage) -> ShardIndex:
         if sha256(content) != chunks[name].sha256:
             raise InputError(f"{storage.url(name)} is damaged and its files were changed since; make all shards anew")
         storage.write(name, content)
+    lost = [name for name, digest in index.files.items() if not _has(storage, name, digest)]
+    if not lost:
+        return index
+    for name in lost:
+        content = _manifest_again(plan, index) if name == MANIFEST else _litdata_index_again(index, storage)
+        storage.write(name, content)
+        index = replace(index, files={**index.files, name: sha256(content)})  # another version of Parquet's writer
+    write_index(storage, index)
     return index
+
+
+def _has(storage: Storage, name: str, digest: str) -> bool:
+    try:
+        return sha256(storage.read(name)) == digest
+    except FileNotFoundError:
+        return False
+
+
+def _manifest_again(plan: _Plan, index: ShardIndex) -> bytes:
+    """The manifest of complete shards, without a look at the images."""
+    samples: list[Sample] = []
+    for number, part in enumerate(plan.parts):
+        kept = [sample for sample in plan.manifest.samples[slice(*part)] if sample.sample not in index.left_out]
+        samples += (_placed(sample, chunk_name(number), position) for position, sample in enumerate(kept))
+    return _manifest_bytes(replace(plan.manifest, samples=tuple(samples)))
+
+
+def _litdata_index_again(index: ShardIndex, storage: Storage) -> bytes:
+    """LitData's index of complete shards, from their chunks."""
+    facts: list[dict[str, Any]] = []
+    config: dict[str, Any] = {}
+    for chunk in track(index.chunks, "indexing", len(index.chunks)):
+        content = memoryview(storage.read(chunk.name))
+        items = [bytes(item_of(content, number)) for number in range(chunk.samples)]
+        _, here, config = _chunk(storage, number_of(chunk.name), items)
+        facts.append(here)
+    return litdata_index(facts, config)
