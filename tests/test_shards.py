@@ -27,6 +27,7 @@ from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, read_m
 from msgfm.data.shards.codec import DamagedItemError, array_of, pack, unpack
 from msgfm.data.shards.cut import cut_manifest
 from msgfm.data.shards.read import open_shards
+from msgfm.data.shards.sources import fingerprint
 from msgfm.data.shards.verify import verify_shards
 from msgfm.data.shards.write import write_shards
 from msgfm.errors import InputError
@@ -253,6 +254,43 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(
     assert not (out / "shards.json").exists()
     write_shards(manifest, out, options())
     assert content_of(out) == content_of(shards)
+
+
+def start_and_stop(files: Manifest, out: Path, broken: Path) -> None:
+    """A run that ends at a file that cannot be read, with the chunks before it finished."""
+    content = broken.read_bytes()
+    broken.write_bytes(b"not an image")
+    with pytest.raises(InputError, match="finished chunks are kept"):
+        write_shards(files, out, options())
+    broken.write_bytes(content)
+    assert (out / ".chunk-0-0.bin.json").exists() and not (out / "shards.json").exists()
+
+
+def test_files_that_changed_between_two_runs_are_packed_anew(tmp_path: Path):
+    files = make_manifest(tmp_path / "files")
+    start_and_stop(files, tmp_path / "out", tmp_path / "files" / "6_fine.tif")
+    for name in ("0_radar.tif", "6_radar.tif"):
+        write_geotiff(tmp_path / "files" / name, np.full((2, 48, 48), -9, np.float32))
+    write_shards(files, tmp_path / "out", options())
+    assert_same_samples(files, open_shards(tmp_path / "out"))
+    write_shards(files, tmp_path / "other", options())
+    assert content_of(tmp_path / "out") == content_of(tmp_path / "other")
+
+
+def test_chunks_of_unchanged_files_are_kept(tmp_path: Path):
+    files = make_manifest(tmp_path / "files")
+    start_and_stop(files, tmp_path / "out", tmp_path / "files" / "6_fine.tif")
+    before = (tmp_path / "out" / "chunk-0-0.bin").stat().st_ino
+    write_shards(files, tmp_path / "out", options())
+    assert (tmp_path / "out" / "chunk-0-0.bin").stat().st_ino == before
+
+
+def test_shards_of_shards_go_on_too(shards: Path, tmp_path: Path):
+    packed = open_shards(shards)
+    last = packed.samples[-1]
+    assert fingerprint(shards, [last]) == fingerprint(packed.root, [last]) != fingerprint(shards, packed.samples[:1])
+    write_shards(packed, tmp_path / "again", options())
+    assert_same_samples(packed, open_shards(tmp_path / "again"))
 
 
 def test_what_does_not_keep_to_its_card_is_refused(manifest: Manifest, tmp_path: Path):

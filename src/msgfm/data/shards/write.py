@@ -1,7 +1,8 @@
 """Makes shards of a manifest, chunk by chunk; what a killed run has finished is kept when it is started again.
 
 Which samples a chunk holds, and every byte of it, follow from the manifest, the options and the files, so a run that
-was killed and continued ends with the same bytes as one that was not, with any number of processes.
+was killed and continued ends with the same bytes as one that was not, with any number of processes. A chunk whose
+files have changed since (in size or time of change) is made again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from msgfm.data.shards.cut import cut_manifest
 from msgfm.data.shards.index import INDEX, MANIFEST, Chunk, ShardIndex, read_index, sha256, write_index
 from msgfm.data.shards.parallel import in_processes
 from msgfm.data.shards.place import require_own_folder
+from msgfm.data.shards.sources import fingerprint
 from msgfm.data.shards.storage import LocalStorage, Storage, storage_at
 from msgfm.data.stored import read_stored
 from msgfm.errors import InputError
@@ -136,8 +138,9 @@ def _divide(samples: Sequence[Sample], chunk_size: int) -> Iterator[tuple[int, i
 def _make_chunk(plan: _Plan, number: int) -> None:
     """Writes one chunk and, after it, the note that says that it is finished."""
     storage = storage_at(plan.out)
+    sources = _sources(plan, number)  # before they are read: what changes meanwhile is seen the next time
     items, rows, left_out = _pack_samples(plan, number)
-    note: dict[str, Any] = {"plan": plan.facts, "rows": rows, "left_out": left_out, "chunk": None}
+    note: dict[str, Any] = {"plan": plan.facts, "sources": sources, "rows": rows, "left_out": left_out, "chunk": None}
     if items:
         content, facts, config = _chunk(storage, number, items)
         storage.write(chunk_name(number), content)
@@ -148,6 +151,8 @@ def _make_chunk(plan: _Plan, number: int) -> None:
             "samples": len(items),
         }
         note |= {"litdata": facts, "config": config}
+    else:
+        storage.delete(chunk_name(number))  # of an earlier run, when its samples could be used
     storage.write(_note_name(number), json.dumps(note).encode())
 
 
@@ -215,12 +220,16 @@ def _placed(sample: Sample, chunk: str, position: int) -> Sample:
     return replace(sample, images=images, mask=None if sample.mask is None else put(sample.mask))
 
 
+def _sources(plan: _Plan, number: int) -> str:
+    return fingerprint(plan.manifest.root, plan.manifest.samples[slice(*plan.parts[number])])
+
+
 def _note_name(number: int) -> str:
     return f".{chunk_name(number)}.json"
 
 
 def _is_finished(plan: _Plan, storage: Storage, number: int) -> bool:
-    """Whether an earlier run has finished a chunk, and it is still what it was.
+    """Whether an earlier run has finished a chunk, and it and the files it was made from are still what they were.
 
     Raises:
         InputError: the earlier run was of another manifest or other options.
@@ -230,6 +239,8 @@ def _is_finished(plan: _Plan, storage: Storage, number: int) -> bool:
     except FileNotFoundError:
         return False
     _require_same(plan, note["plan"], storage)
+    if note.get("sources") != _sources(plan, number):
+        return False
     _require_few(note["left_out"], plan.options)
     return note["chunk"] is None or _is_whole(storage, Chunk(**note["chunk"]))
 
