@@ -138,3 +138,20 @@ def test_a_locked_folder_keeps_others_out_and_is_free_afterwards(tmp_path):
     with lock_folder(folder):
         pass
     assert files_below(folder) == []
+
+
+def test_a_lock_on_a_file_that_was_deleted_keeps_nobody_out_and_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    real = fcntl.flock
+
+    def delete_first(file: object, operation: int) -> None:
+        (tmp_path / ".lock").unlink()
+        (tmp_path / ".lock").touch()  # as the next run would
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", delete_first)
+    with pytest.raises(InputError, match="another run is writing"), lock_folder(tmp_path):
+        pass

@@ -51,6 +51,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # who held it before may have deleted the file after it was opened here: that lock keeps nobody out
+            if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+                raise FileNotFoundError(path)
         except OSError as error:
             raise InputError(f"another run is writing to {folder}; wait for it, or choose another folder") from error
         try:

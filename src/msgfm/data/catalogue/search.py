@@ -67,6 +67,8 @@ def _ask(request: CatalogueRequest) -> dict[str, list[Item]]:
             f"the catalogue {request.source} does not answer as a STAC API ({reason}); what may pass was tried "
             f"{request.network.retries + 1} times: look at the address, or try later"
         ) from error
+    except InputError:  # a ValueError, and clear already
+        raise
     except (KeyError, TypeError, ValueError, NotImplementedError) as error:
         raise InputError(f"{request.source} is not a STAC API with item search ({error})") from error
     return found
