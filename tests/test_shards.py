@@ -178,6 +178,31 @@ def test_missing_and_short_chunks_are_refused_before_training(shards: Path):
     assert "unfinished" in refused("pretrain", recipe)
 
 
+def test_shards_made_anew_in_their_place_give_the_new_images(manifest: Manifest, tmp_path: Path):
+    folder = tmp_path / "again"
+    write_shards(manifest, folder, options())
+    assert_same_samples(manifest, open_shards(folder))
+    for path in folder.iterdir():
+        path.unlink()
+    turned = replace(manifest, samples=manifest.samples[::-1])
+    write_shards(turned, folder, options())
+    assert_same_samples(turned, open_shards(folder))
+
+
+def test_a_chunk_cut_inside_its_table_is_named_by_verify(shards: Path):
+    for content in (b"", b"\x03\x00", (shards / "chunk-0-1.bin").read_bytes()[:9]):
+        (shards / "chunk-0-1.bin").write_bytes(content)
+        damage = verify_shards(shards)
+        assert damage and all("chunk-0-1.bin" in line for line in damage)
+
+
+def test_a_chunk_that_goes_missing_is_not_called_damaged(shards: Path):
+    packed = open_shards(shards)
+    (shards / "chunk-0-0.bin").unlink()
+    with pytest.raises(InputError, match=r"chunk-0-0\.bin is missing"):
+        read_sample(packed.root, packed.samples[0], packed.sensors)
+
+
 def test_damaged_shards_are_mended_to_the_same_bytes(manifest: Manifest, shards: Path):
     whole = content_of(shards)
     flip(shards / "chunk-0-1.bin", 1000)

@@ -56,12 +56,14 @@ def litdata_index(facts: Sequence[dict[str, Any]], config: dict[str, Any]) -> by
 
 
 def count_items(chunk: memoryview) -> int:
-    """Items that a chunk says it has."""
-    return int(_UINT.unpack_from(chunk)[0])
+    """Items that a chunk says it has; 0 where it is too short to say."""
+    return int(_UINT.unpack_from(chunk)[0]) if len(chunk) >= _UINT.size else 0
 
 
 def item_of(chunk: memoryview, number: int) -> memoryview:
     """Bytes of an item of a chunk in memory; `ValueError` where its offsets cannot be."""
+    if len(chunk) < 4 + 4 * number + _SPAN.size:
+        raise ValueError("the chunk ends before its table does")
     start, end = _SPAN.unpack_from(chunk, 4 + 4 * number)
     _require_span(start, end, len(chunk))
     return chunk[start + 4 : end]

@@ -43,6 +43,7 @@ def open_shards(location: Path | str, limits: CacheLimits | None = None) -> Mani
     Raises:
         InputError: no shards there, unfinished or damaged ones, or a cache that cannot hold a chunk.
     """
+    _item.cache_clear()  # shards that were here before may have been made anew
     folder = mirror(str(location), limits or CacheLimits()) if is_remote(location) else Path(location)
     storage = LocalStorage(folder)
     index = read_index(storage)
@@ -78,6 +79,8 @@ def _item(root: Path, chunk: str, number: int) -> Item:
     path = root / chunk
     try:
         return unpack(_item_bytes(path, number))
+    except InputError:  # a ValueError, but of a chunk that is not there at all
+        raise
     except (DamagedItemError, ValueError) as error:
         cached = remote_of(root) is not None
         remedy = "delete it, it is fetched again" if cached else _REMEDY
