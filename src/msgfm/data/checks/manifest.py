@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from msgfm.data.checks.duplicates import Duplicates
@@ -12,6 +10,7 @@ from msgfm.data.checks.findings import Finding, require_kinds, sort_findings
 from msgfm.data.checks.pooled import Pool
 from msgfm.data.checks.report import Report
 from msgfm.data.checks.sample import Examination, examine_sample
+from msgfm.data.processes import fresh_processes
 from msgfm.data.records import Manifest, Sample
 from msgfm.progress import track
 
@@ -63,8 +62,7 @@ def _examined(manifest: Manifest, samples: Sequence[Sample], workers: int) -> It
 
 
 def _in_processes(examine: partial[Examination], samples: Sequence[Sample], workers: int) -> Iterator[Examination]:
-    # Not forked: GDAL and thread pools of this process do not survive it.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with fresh_processes(workers) as pool:
         # `map` takes all of its input at once; a part at a time keeps memory flat.
         for start in range(0, len(samples), part := workers * _CHUNK * 8):
             yield from pool.map(examine, samples[start : start + part], chunksize=_CHUNK)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any, TypeVar
+
+from msgfm.data.processes import end_with_parent
 
 P = TypeVar("P")
 
@@ -44,14 +44,7 @@ def in_processes(function: Callable[[P, int], None], given: P, numbers: Sequence
 
 def _begin(function: Callable[[Any, int], None], given: Any) -> None:
     _work.update(function=function, given=given)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # the parent was killed: nobody is left who could take a result
+    end_with_parent()
 
 
 def _call(number: int) -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
+from msgfm.data.processes import fresh_processes
 from msgfm.data.reader import read_sensor_image
 from msgfm.data.records import Manifest, Sample
 from msgfm.data.statistics.bands import BandStatistics, BandSums, band_statistics, merge_bands, sum_band
 from msgfm.errors import InputError
 from msgfm.progress import track
 from msgfm.sensors import Sensor
-
-# Libraries of linear algebra start a thread per core in every process, which then wait for each other.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,43 +196,18 @@ def _run(job: partial[_Sums], parts: Sequence[_Part], workers: int) -> Iterator[
     if workers == 0:
         yield map(job, parts)
         return
-    # Not fork: the libraries that were loaded have threads, and a fork takes over their locks but not their threads.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
-    try:
+    with fresh_processes(workers) as pool:
         yield _in_order(pool, job, parts, ahead=2 * workers)
-    except BrokenProcessPool as error:
-        raise InputError("a worker process was killed, likely for lack of memory; use fewer --workers") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _in_order(pool: ProcessPoolExecutor, job: partial[_Sums], parts: Sequence[_Part], ahead: int) -> Iterator[_Sums]:
     waiting: deque[Future[_Sums]] = deque()
-    with _one_thread_each():
-        waiting.append(pool.submit(job, parts[0]))  # starts the processes
-    for part in parts[1:]:
+    for part in parts:
         waiting.append(pool.submit(job, part))
         if len(waiting) >= ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started in this block use one thread for linear algebra, unless the user has set another number."""
-    unset = [name for name in _THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(unset, "1"))
-    try:
-        yield
-    finally:
-        for name in unset:
-            del os.environ[name]
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C ends the parent, which then ends its workers; their tracebacks would hide its message."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _too_many(problems: Sequence[str], skip_bad: int) -> str:

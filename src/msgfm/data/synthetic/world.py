@@ -5,18 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from affine import Affine
 
+from msgfm.data.processes import fresh_processes
 from msgfm.data.synthetic.conditions import Conditions
 from msgfm.data.synthetic.kinds import KINDS, Place
 from msgfm.errors import InputError
@@ -29,8 +25,6 @@ _RECORD_FORMAT = 1
 _SMALLEST_PX = 32
 _COLUMNS = ("scene", "file", "setting", *(field.name for field in fields(Conditions)))
 _PART = 8  # scenes that a process makes at a time
-# Libraries of linear algebra start a thread per core in every process, which then wait for each other.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def write_world(
@@ -168,29 +162,5 @@ def _made(out: Path, parts: Sequence[Sequence[Place]], workers: int) -> Iterator
     if workers <= 1:
         yield (_write_part(out, part) for part in parts)
         return
-    with _one_thread_each():
-        # Not forked: GDAL and thread pools of this process do not survive it.
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
-        try:
-            yield pool.map(_write_part, [out] * len(parts), parts)
-        except BrokenProcessPool as error:
-            raise InputError("a worker process was killed, likely for lack of memory; use fewer --workers") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """New processes see these variables; what the user set stays."""
-    unset = [name for name in _THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(unset, "1"))
-    try:
-        yield
-    finally:
-        for name in unset:
-            del os.environ[name]
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches the whole group; the parent alone answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with fresh_processes(workers) as pool:
+        yield pool.map(_write_part, [out] * len(parts), parts)

@@ -1,0 +1,66 @@
+"""Worker processes that start afresh, compute with one thread each, and end when the one that started them does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from msgfm.errors import InputError
+
+# Libraries of linear algebra start a thread per core in every process, which then wait for each other.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def fresh_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes for the block; what has not begun when it ends is dropped.
+
+    Raises:
+        InputError: one of them was killed.
+    """
+    # Not fork: the libraries that were loaded have threads, and a fork takes over their locks but not their threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    try:
+        with _one_thread_each():
+            yield pool
+    except BrokenProcessPool as error:
+        raise InputError("a worker process was killed, likely for lack of memory; use fewer --workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Called in a worker: ends it as soon as the process that started it is gone, however that ended."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _begin() -> None:
+    # Ctrl-C reaches the whole group; the parent alone answers it, else the workers' tracebacks hide its message.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # the parent was killed: nobody is left who could take a result
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started in this block use one thread for linear algebra, unless the user has set another number."""
+    unset = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(unset, "1"))
+    try:
+        yield
+    finally:
+        for name in unset:
+            os.environ.pop(name, None)
