@@ -6,6 +6,8 @@ DEMO_ARGS ?=
 # FAST=1 leaves the slow tests out. TEST_ARGS: more arguments for pytest, e.g. TEST_ARGS="-k moe".
 FAST ?=
 TEST_ARGS ?=
+# Real images for the benchmarks that need them.
+REAL_DATA ?= $(or $(MSGFM_REAL_DATA),../shared/data)
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -37,4 +39,9 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)
-	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/pretrain_step.py
+	$(BIN)/python benchmarks/data_loading.py
+	$(BIN)/python benchmarks/synthetic_world.py
+	if test -d "$(REAL_DATA)"; then $(BIN)/python benchmarks/input_contract.py "$(REAL_DATA)" \
+	    && $(BIN)/python benchmarks/shard_codecs.py "$(REAL_DATA)"/SEN12MS-CR/*/*/*_s2_*.tif; \
+	    else echo "no real images in $(REAL_DATA): input_contract.py and shard_codecs.py are left out"; fi

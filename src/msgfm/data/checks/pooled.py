@@ -40,6 +40,7 @@ class _Source:
     margins: NDArray[np.float64] | None = None
     ordered: int = 0
     types: dict[tuple[str, ...], str] = field(default_factory=dict)
+    files: set[int] = field(default_factory=set)  # hashes: a million names would fill memory
 
 
 class Pool:
@@ -54,6 +55,7 @@ class Pool:
         for key, one in evidence.items():
             source = self._sources.setdefault((key, one.bands), _Source(file=one.file, bands=one.bands))
             source.types.setdefault(one.types, one.file)
+            source.files.add(hash(one.file))
             if one.offset is not None:
                 source.offsets[one.offset.state] += 1
                 source.example.setdefault(one.offset.state, one.file)
@@ -72,7 +74,12 @@ class Pool:
             judged = [*_offsets(sensor, source), *_colours(sensor, source), *_orders(sensor, source), *_types(source)]
             settled = _settled_kinds(source) | {one.kind for one in judged if one.kind in ("rgb-order", "band-order")}
             kept = [
-                one for one in kept if not (one.severity == "undecided" and one.image == key and one.kind in settled)
+                one
+                for one in kept
+                if one.severity != "undecided"
+                or one.image != key
+                or one.kind not in settled
+                or hash(one.file) not in source.files
             ]
             kept += [replace(one, image=key) for one in judged]
         return kept
