@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -27,12 +28,19 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder "
-            f"(what was there before is untouched)"
+            f"cannot write {path}: {error.strerror or error}; {_remedy(error)} (what was there before is untouched)"
         ) from error
     finally:
         with suppress(OSError):  # it may be impossible for the reason already told
             temporary.unlink()
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space or choose another folder"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "get permission to write there or choose another folder"
+    return "choose another path"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from msgfm.cli.app import data_app, out, reports_input_errors
+from msgfm.cli.app import data_app, errors, out, reports_input_errors
 
 ACCEPT_HELP = "A kind of finding that is no error here, as offset-present. May be given often."
 
@@ -49,5 +49,7 @@ def data_check(
         with write_atomically(json) as temporary:
             temporary.write_text(report.as_json(), encoding="utf-8")
         out.print(f"wrote {json}", highlight=False)
+    if strict and report.undecided:
+        errors.print("with --strict, what is undecided counts as an error")
     if report.errors or (strict and report.undecided):
         raise typer.Exit(2)

@@ -108,6 +108,7 @@ def data_synth(
         msgfm data synth world --scenes 1000 --kinds sen12ms,rgb_dsm --size 256
     """
     import os
+    import shlex
 
     from msgfm.data.synthetic import KINDS, write_world
 
@@ -124,4 +125,6 @@ def data_synth(
     out.print(f"{folder} has {scenes} scenes of each data set; {made} of them are new", highlight=False)
     for kind in chosen:
         layout, _, options = KINDS[kind].index_as.partition(" ")
-        out.print(f"  msgfm data index {layout} {folder / kind} {options}".rstrip(), highlight=False, soft_wrap=True)
+        root, manifest = (shlex.quote(str(folder / name)) for name in (kind, f"{kind}.parquet"))
+        command = " ".join(filter(None, ("msgfm data index", layout, root, options, "--out", manifest)))
+        out.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)

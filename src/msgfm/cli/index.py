@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +109,8 @@ def data_index(
     for line in _summary(result):
         out.print(line, highlight=False)
     out.print(f"wrote {manifest}, digest {result.manifest.digest[:16]}", highlight=False)
-    out.print(report.summary(), highlight=False)
+    more = f"msgfm data check {shlex.quote(str(manifest))} says more"
+    out.print(f"{report.summary()} ({escape(more)})", highlight=False, soft_wrap=True)
 
 
 def _summary(result: IndexResult) -> list[str]:

@@ -167,6 +167,10 @@ def _open(path: Path) -> Iterator[DatasetReader]:
     if not path.is_file():
         raise InputError(f"no file {path}; was it moved? (a manifest keeps paths: index the data set again)")
     try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"file name {str(path)!r} is not UTF-8, which GDAL needs; rename the file") from error
+    try:
         with _quiet(), rasterio.open(path) as source:
             yield source
     except (RasterioError, OSError) as error:

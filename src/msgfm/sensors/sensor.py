@@ -183,6 +183,8 @@ def load_sensor(card: str | Path) -> Sensor:
         names = builtin_sensors()
         near = difflib.get_close_matches(str(card), names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
+        if ":" in str(card) or "=" in str(card):
+            hint = "bands and files are named with the layout `pairs`; "
         raise InputError(
             f"no sensor card {str(card)!r}: {hint}built in are {', '.join(names)}; "
             f"your own is the path of a YAML file (see docs/data.md)"

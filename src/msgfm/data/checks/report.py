@@ -83,7 +83,7 @@ class Report:
         found = [(len(self.errors), "errors"), (len(self.undecided), "undecided")]
         found.insert(1, (sum(one.severity == "warning" for one in self.findings), "warnings"))
         counts = ", ".join(f"{number} {name}" for number, name in found)
-        return f"checked {self.checked} of {self.samples} samples: {counts} (msgfm data check MANIFEST says more)"
+        return f"checked {self.checked} of {self.samples} samples: {counts}"
 
 
 def _shown(one: Finding) -> str:

@@ -59,6 +59,14 @@ LAYOUTS: dict[str, Callable[[Path, LayoutOptions], Listing]] = {
     "sen12ms-cr": list_sen12ms_cr,
     "spacenet2": list_spacenet2,
 }
+# Options that only some layouts take: field of `LayoutOptions`, name on the command line, layouts.
+_TAKEN_BY = {
+    "scenes": ("--scenes", ("pairs",)),
+    "mask": ("--mask", ("pairs",)),
+    "mask_classes": ("--mask-class", ("pairs",)),
+    "product": ("--product", ("ssl4eo-s12",)),
+    "tile_size": ("--tile-size", ("mdas",)),
+}
 _SHOWN = 10
 
 
@@ -121,7 +129,9 @@ def index_layout(
         raise InputError(f"val_fraction {val_fraction}: it is a share, from 0 to 1")
     if not 0 < fraction <= 1:
         raise InputError(f"fraction {fraction}: it is a share of the training split, above 0 and at most 1")
-    listing = LAYOUTS[layout](root, options or LayoutOptions())
+    options = options or LayoutOptions()
+    _require_used(layout, options)
+    listing = LAYOUTS[layout](root, options)
     sensors = change_cards(listing.sensors, settings)
     if not listing.samples:
         raise InputError(f"{root}: nothing found in layout {layout}; docs/data.md shows the folders it expects")
@@ -156,6 +166,12 @@ def index_layout(
         splits=dict(Counter(sample.split for sample in samples)),
         labels=_count_labels(manifest),
     )
+
+
+def _require_used(layout: str, options: LayoutOptions) -> None:
+    for name, (option, layouts) in _TAKEN_BY.items():
+        if layout not in layouts and getattr(options, name) != getattr(LayoutOptions(), name):
+            raise InputError(f"layout {layout} takes no {option}, only {', '.join(layouts)} does; leave it out")
 
 
 def _count_labels(manifest: Manifest) -> dict[str, int]:
