@@ -36,7 +36,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "free some space or choose another folder"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "get permission to write there or choose another folder"
