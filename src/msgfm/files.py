@@ -36,7 +36,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    # libraries that write by themselves (safetensors, torch) tell a full disk without its number
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "free some space or choose another folder"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "get permission to write there or choose another folder"
