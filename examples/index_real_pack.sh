@@ -32,6 +32,12 @@ index pairs "$data/Sen1Floods11" --sensor "sentinel1=$floods/S1Hand/{id}_S1Hand.
 index pairs "$data/Sen1Floods11-S1" --sensor "sentinel1=$floods/S1Hand/{id}_S1Hand.tif" --val-fraction 0.34 \
     --out manifests/sen1floods11_s1.parquet
 
+# made-up places, since the real ones are few: Level-1C, and its bands but for B10 once more as Level-2A
+msgfm data synth synth --scenes 600 --seed 11 --kinds sen12ms
+index sen12ms synth/sen12ms --out manifests/synth_l1c.parquet
+index pairs synth/sen12ms --sensor "sentinel1=**/{scene}_s1_{id}.tif" \
+    --sensor "sentinel2_l2a=**/{scene}_s2_{id}.tif@1-10,12-13" --split train --out manifests/synth_l2a.parquet
+
 # Sentinel-1 and Sentinel-2 as 8-bit PNGs: sensors of their own
 for part in train test; do
     for date in before after; do
