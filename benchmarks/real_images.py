@@ -1,4 +1,4 @@
-"""The real images that benchmarks/input_contract.py corrupts, as their files store them, beside their cards."""
+"""No benchmark itself: the real images that input_contract.py corrupts, as their files store them, with their cards."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from msgfm.data.layouts import IndexResult, LayoutOptions, index_layout
 from msgfm.data.masks import read_mask
 from msgfm.data.reader import Image, read_sample
-from msgfm.data.records import Sample
+from msgfm.data.records import Sample, SensorImage
 from msgfm.geo.raster import write_geotiff
 
 RNG = np.random.default_rng(0)
@@ -51,6 +51,10 @@ def index(layout: str, root: Path, *sensors: str, **more: object) -> IndexResult
 
 def samples(result: IndexResult) -> dict[str, Sample]:
     return {sample.sample: sample for sample in result.manifest.samples}
+
+
+def image_of(sample: Sample, key: str) -> SensorImage:
+    return next(image for image in sample.images if image.key == key)
 
 
 def read(result: IndexResult, sample: str) -> dict[str, Image]:

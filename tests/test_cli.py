@@ -206,7 +206,7 @@ def test_skip_bad_holds_for_scores_and_pictures(recipe: Path) -> None:
     bad = []
     for split in ("train", "val"):
         sample = next(sample for sample in manifest.samples if sample.split == split)
-        bad.append(manifest.root / sample.image_of("dsm").files[0].path)
+        bad.append(manifest.root / next(image for image in sample.images if image.sensor == "dsm").files[0].path)
         truncate(bad[-1])
     printed = run("pretrain", recipe, "--skip-bad", 1, "log.picture_every_steps=3")
     for path in bad:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from layout_trees import image_of
 from PIL import Image as Picture
 
 from msgfm.data.layouts import LAYOUTS, IndexResult, LayoutOptions, index_layout
@@ -122,7 +123,7 @@ def test_sen12ms_has_its_own_test_list_and_land_cover(tmp_path: Path) -> None:
         "ROIs2017_winter_1_p32": "train",
     }
     first = result.manifest.samples[0]
-    assert first.image_of("sentinel2").files[0].path.startswith("ROIs1158_spring_s2/")  # not the cloudy one
+    assert image_of(first, "sentinel2").files[0].path.startswith("ROIs1158_spring_s2/")  # not the cloudy one
     assert set(read_mask(tmp_path, first).flat) == {12} and result.manifest.mask_classes[12] == "croplands"
 
 
@@ -160,7 +161,7 @@ def test_bigearthnet_without_csv_files_finds_partners_in_the_metadata(tmp_path: 
     bigearthnet(tmp_path)
     result = index("bigearthnet", tmp_path)
     assert result.combinations == {"sentinel1 + sentinel2_l2a": 2, "sentinel2_l2a": 1}
-    assert "BigEarthNet-S1-v1.0/S1_1/" in result.manifest.samples[1].image_of("sentinel1").files[0].path
+    assert "BigEarthNet-S1-v1.0/S1_1/" in image_of(result.manifest.samples[1], "sentinel1").files[0].path
 
 
 # ssl4eo-s12

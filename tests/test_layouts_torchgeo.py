@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from layout_trees import RNG, decibels, index, mask, picture, read, read_labels, samples, tif
+from layout_trees import RNG, decibels, image_of, index, mask, picture, read, read_labels, samples, tif
 from PIL import Image as Picture
 
 from msgfm.data.layouts import IndexResult, LayoutOptions, index_layout
@@ -201,7 +201,7 @@ def compare_levir(root: Path, reference: Any, split: str) -> None:
     ours = [one for one in result.manifest.samples if one.split == split]
     assert len(ours) == len(reference)
     for file, theirs in zip(reference.files, reference, strict=False):
-        (one,) = [one for one in ours if one.image_of("rgb@before").files[0].path.endswith(Path(file["image1"]).name)]
+        (one,) = [one for one in ours if image_of(one, "rgb@before").files[0].path.endswith(Path(file["image1"]).name)]
         images = read(result, one.sample)
         same(images["rgb@before"], theirs["image"][0], 1 / 255)
         same(images["rgb@after"], theirs["image"][1], 1 / 255)
@@ -266,7 +266,7 @@ def test_spacenet2(tmp_path: Path) -> None:
         (one,) = [one for one in result.manifest.samples if one.split == split]
         for product, sensor in (("MUL", "worldview3"), ("PAN", "worldview3_pan")):
             theirs = datasets.SpaceNet2(tmp_path, split, [2], image=product)[0]["image"]
-            image = one.image_of(sensor)
+            image = image_of(one, sensor)
             assert (image.height, image.width) == theirs.shape[1:]
             with rasterio.open(tmp_path / image.files[0].path) as source:
                 np.testing.assert_array_equal(source.read(), theirs)

@@ -163,7 +163,7 @@ def test_clouds_are_white_shadows_dark_and_the_rest_is_the_clean_twin() -> None:
     scene = flat_scene(Cover.GRASS)
     depth = np.zeros((128, 128), np.float32)
     depth[40:60, 40:60] = 20
-    clouds = Clouds(depth=depth, towards_sun=np.roll(depth, (-30, 20), (0, 1)), height_m=400.0)
+    clouds = Clouds(depth=depth, towards_sun=np.roll(depth, (-30, 20), (0, 1)))
     clean, cloudy = (render_sentinel2(scene, SUMMER, chance(6), clouds=layer).astype(float) for layer in (None, clouds))
     mask = clouds.mask()
     middle = np.zeros_like(mask, bool)
@@ -177,17 +177,24 @@ def test_clouds_are_white_shadows_dark_and_the_rest_is_the_clean_twin() -> None:
     np.testing.assert_array_equal(cloudy[far], clean[far])
 
 
+def shadowed(clouds: Clouds, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Depth of the clouds, and of what stands before the sun so many rows south and columns east of them."""
+    size = len(clouds.depth)
+    here = clouds.depth[max(0, -rows) : size - max(0, rows), max(0, -columns) : size - max(0, columns)]
+    there = clouds.towards_sun[max(0, rows) : size + min(0, rows), max(0, columns) : size + min(0, columns)]
+    return here, there
+
+
 def test_cloud_shadows_lie_opposite_the_sun() -> None:
     for azimuth in (120.0, 200.0):
         conditions = replace(SUMMER, sun_azimuth=np.radians(azimuth))
         clouds = draw_clouds(chance(7), conditions, 128, 10.0, cover=0.3)
-        away = clouds.height_m / np.tan(conditions.sun_elevation) / 10
-        rows, columns = round(np.cos(np.radians(azimuth)) * away), round(-np.sin(np.radians(azimuth)) * away)
-        # what lies in the shadow of a pixel's cloud is `rows` south and `columns` east of it, away from the sun
-        size = 128
-        here = clouds.depth[max(0, -rows) : size - max(0, rows), max(0, -columns) : size - max(0, columns)]
-        there = clouds.towards_sun[max(0, rows) : size + min(0, rows), max(0, columns) : size + min(0, columns)]
-        np.testing.assert_array_equal(here, there)
+        # away from the sun, in whole pixels: of all such shifts exactly one lays the clouds on their shadow
+        shifts = {
+            (round(np.cos(np.radians(azimuth)) * away), round(-np.sin(np.radians(azimuth)) * away))
+            for away in np.arange(0, 64, 0.25)
+        }
+        ((rows, columns),) = [shift for shift in shifts if np.array_equal(*shadowed(clouds, *shift))]
         assert abs(rows) + abs(columns) > 10
     assert passed(np.float32(0)) == 1
     assert passed(np.float32(50)) < 0.25

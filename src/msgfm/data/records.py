@@ -92,10 +92,6 @@ class Sample:
         """Names of the sensors that saw it."""
         return tuple(dict.fromkeys(image.sensor for image in self.images))
 
-    def image_of(self, key: str) -> SensorImage:
-        """The image with this key."""
-        return next(image for image in self.images if image.key == key)
-
 
 _FILE = pa.struct(
     [

@@ -1,4 +1,4 @@
-"""Reading and writing raster files. Nothing else in msgfm imports rasterio."""
+"""Reading and writing raster files. Beside `warp.py` nothing in msgfm imports rasterio."""
 
 from __future__ import annotations
 

@@ -26,12 +26,10 @@ class Clouds:
     Args:
         depth: optical depth straight above each pixel, (H, W).
         towards_sun: optical depth where the ray from the sun to each pixel goes through the layer, (H, W).
-        height_m: of the layer above the ground.
     """
 
     depth: Array
     towards_sun: Array
-    height_m: float
 
     def mask(self) -> NDArray[np.uint8]:
         """`CLEAR`, `CLOUD`, or `SHADOW` where there is no cloud above it: (H, W)."""
@@ -67,7 +65,6 @@ def draw_clouds(rng: Random, conditions: Conditions, size: int, gsd_m: float, co
     return Clouds(
         depth=depth[top : top + size, left : left + size],
         towards_sun=depth[top + rows : top + rows + size, left + columns : left + columns + size],
-        height_m=height_m,
     )
 
 
