@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 from msgfm.errors import InputError
 
@@ -18,36 +19,44 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
-def fresh_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+def fresh_processes(
+    workers: int, begin: Callable[..., None] | None = None, given: tuple[Any, ...] = (), *, kept: str = ""
+) -> Iterator[ProcessPoolExecutor]:
     """Processes for the block; what has not begun when it ends is dropped.
+
+    Args:
+        workers: how many.
+        begin: called in each process before all else, with `given`, which is sent to each once.
+        given: see `begin`.
+        kept: what of the work is not lost when a process is killed, for the message that says so.
 
     Raises:
         InputError: one of them was killed.
     """
     # Not fork: the libraries that were loaded have threads, and a fork takes over their locks but not their threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(begin, given))
     try:
         with _one_thread_each():
             yield pool
     except BrokenProcessPool as error:
-        raise InputError("a worker process was killed, likely for lack of memory; use fewer --workers") from error
+        raise InputError(
+            f"a worker process was killed, likely for lack of memory: give the same command again with fewer --workers "
+            f"than {workers}{kept and f'; {kept}'}"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def end_with_parent() -> None:
-    """Called in a worker: ends it as soon as the process that started it is gone, however that ended."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _begin() -> None:
+def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     # Ctrl-C reaches the whole group; the parent alone answers it, else the workers' tracebacks hide its message.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if begin is not None:
+        begin(*given)
 
 
-def _wait_for_parent() -> None:
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

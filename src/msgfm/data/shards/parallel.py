@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from typing import Any, TypeVar
 
-from msgfm.data.processes import end_with_parent
+from msgfm.data.processes import fresh_processes
 
 P = TypeVar("P")
 
+_KEPT = "finished chunks are kept"
 _work: dict[str, Any] = {}
 
 
@@ -24,6 +24,7 @@ def in_processes(function: Callable[[P, int], None], given: P, numbers: Sequence
         workers: processes; 1 works in this one.
 
     Raises:
+        InputError: a process was killed.
         Exception: the first that a call raises; calls that have begun are completed.
     """
     if workers == 1 or len(numbers) < 2:
@@ -31,20 +32,14 @@ def in_processes(function: Callable[[P, int], None], given: P, numbers: Sequence
             function(given, number)
             yield
         return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(workers, len(numbers)), context, _begin, (function, given)) as pool:
-        tasks = [pool.submit(_call, number) for number in numbers]
-        try:
-            for task in as_completed(tasks):
-                task.result()
-                yield
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with fresh_processes(min(workers, len(numbers)), _begin, (function, given), kept=_KEPT) as pool:
+        for task in as_completed([pool.submit(_call, number) for number in numbers]):
+            task.result()
+            yield
 
 
 def _begin(function: Callable[[Any, int], None], given: Any) -> None:
     _work.update(function=function, given=given)
-    end_with_parent()
 
 
 def _call(number: int) -> None:
