@@ -313,7 +313,7 @@ def test_a_request_that_fails_or_hangs_is_made_again_and_then_named(trouble: Cal
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_what_will_not_get_better_is_told_at_once(monkeypatch: pytest.MonkeyPatch):
+def test_what_will_not_get_better_is_told_at_once():
     with stub(lambda handler, _: _give(handler, 403)) as requests:
         with pytest.raises(InputError, match="credentials"):
             storage_at("s3://bucket/prefix").size("it")
@@ -323,9 +323,20 @@ def test_what_will_not_get_better_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         assert "damaged" not in str(told.value)
     with pytest.raises(InputError, match="names no bucket"):
         storage_at("s3:///prefix")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "none")
-    with pytest.raises(InputError, match="AWS_MAX_ATTEMPTS"):
-        mirror("s3://bucket/prefix", CacheLimits())
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(f"AWS_MAX_ATTEMPTS={value}" for value in ("none", "0.5", "0", "-2", "nan")),
+        *(f"MSGFM_S3_TIMEOUT_S={value}" for value in ("none", "0", "nan", "inf")),
+    ],
+)
+def test_settings_that_cannot_be_are_named(setting: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(*setting.split("="))
+    with pytest.raises(InputError, match=f"{setting}: give a (whole )?number"):
+        storage_at("s3://bucket/prefix").read("it")
 
 
 def test_no_shards_there(bucket: str):

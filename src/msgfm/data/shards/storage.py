@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -20,7 +21,7 @@ S3 = "s3://"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|s3:", re.IGNORECASE)
 _CONNECT_S = 10.0
 _FIRST_PAUSE_S = 0.5
-_HOPELESS = {"400", "401", "403", "404", "AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "NoSuchKey"}
+_HOPELESS = {"400", "401", "403", "AccessDenied", "InvalidAccessKeyId", "NoSuchBucket"}
 
 
 class Storage(Protocol):
@@ -128,10 +129,10 @@ class S3Storage:
         """Makes a request until it succeeds, is refused for good, or has been made often enough."""
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-        attempts = _positive("AWS_MAX_ATTEMPTS", 5)
-        for attempt in range(1, int(attempts) + 1):
+        attempts = _attempts()
+        for attempt in range(1, attempts + 1):
             try:
-                return request(_client(os.getpid(), _positive("MSGFM_S3_TIMEOUT_S", 30)))
+                return request(_client(os.getpid(), _timeout_s()))
             except ClientError as error:
                 code = str(error.response.get("Error", {}).get("Code", ""))
                 if code in ("404", "NoSuchKey"):
@@ -146,7 +147,7 @@ class S3Storage:
             if attempt < attempts:
                 time.sleep(_FIRST_PAUSE_S * 2 ** (attempt - 1))
         raise InputError(
-            f"{self.url(name)}: no success in {attempts:.0f} attempts, last {type(last).__name__}: {last}; check "
+            f"{self.url(name)}: no success in {attempts} attempts, last {type(last).__name__}: {last}; check "
             f"AWS_ENDPOINT_URL and the network (AWS_MAX_ATTEMPTS and MSGFM_S3_TIMEOUT_S set the limits)"
         ) from last
 
@@ -199,12 +200,19 @@ def _client(process: int, timeout_s: float) -> Any:
     return boto3.client("s3", config=config)
 
 
-def _positive(variable: str, default: float) -> float:
-    text = os.environ.get(variable, "")
+def _attempts() -> int:
+    text = os.environ.get("AWS_MAX_ATTEMPTS") or "5"
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"environment variable AWS_MAX_ATTEMPTS={text}: give a whole number from 1, or unset it")
+    return int(text)
+
+
+def _timeout_s() -> float:
+    text = os.environ.get("MSGFM_S3_TIMEOUT_S") or "30"
     try:
-        value = float(text) if text else default
+        value = float(text)
     except ValueError:
-        value = 0.0
-    if value <= 0:
-        raise InputError(f"environment variable {variable}={text}: not a positive number")
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"environment variable MSGFM_S3_TIMEOUT_S={text}: give a number above 0, or unset it")
     return value
