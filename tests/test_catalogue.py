@@ -350,8 +350,11 @@ def test_a_killed_run_goes_on_and_writes_the_same(world: World, tmp_path: Path) 
     world.server.before = lambda name: None
     assert not (tmp_path / "killed" / "manifest.parquet").exists()
     assert len(list(tmp_path.glob("killed/records/*/*.json"))) == 1, "one of two passes"
+    half = tmp_path / "killed" / "sentinel1" / ".half.tif.123.tmp"  # a kill while a file is written
+    half.touch()
     for name in ("killed", "whole"):
         output = run(*options(world, tmp_path / name, *radar))
+    assert not half.exists()
     assert "wrote" in output
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert len(read_manifest(tmp_path / "whole" / "manifest.parquet").samples) > 8

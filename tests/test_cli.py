@@ -177,7 +177,7 @@ def test_a_bad_image_ends_the_run(recipe: Path, spoil, words: list[str], workers
     bad = sorted((recipe.parent / "data" / "relief" / "heights").iterdir())[-1]
     spoil(bad)
     message = refused("pretrain", recipe, f"hardware.num_workers={workers}", "sources.relief.split=all")
-    assert_says(message, str(bad), *words, "unreadable samples: 1, skip_bad allows 0", "--skip-bad N")
+    assert_says(message, str(bad), *words, "unreadable samples: 1, --skip-bad allows 0", "--skip-bad N")
     assert not files_in(recipe.parent / "run") - {"recipe.yaml", "log.csv"}
 
 
@@ -189,7 +189,7 @@ def test_skip_bad_goes_on_and_lists_them(recipe: Path, workers: int) -> None:
         truncate(path)
     arguments = ("pretrain", recipe, "sources.relief.split=all", f"hardware.num_workers={workers}")
     message = refused(*arguments, "--skip-bad", 1, f"out={recipe.parent / 'one'}")
-    assert_says(message, "unreadable samples: 2, skip_bad allows 1", *map(str, bad))
+    assert_says(message, "unreadable samples: 2, --skip-bad allows 1", *map(str, bad))
 
     lines = run(*arguments, "--skip-bad", 2, f"out={recipe.parent / 'two'}").splitlines()
     listed = [line for line in lines if line.startswith("left out: ")]

@@ -120,6 +120,6 @@ def test_bad_samples_of_all_ranks_count_together_and_end_all(tmp_path: Path) -> 
     with started("pretrain", recipe_for(tmp_path, manifests, 2, model=DENSE), "skip_bad=1") as process:
         _, stderr = process.communicate(timeout=300)
     assert process.returncode == 2, stderr
-    (number,) = re.findall(r"unreadable samples: (\d), skip_bad allows 1", stderr)
+    (number,) = re.findall(r"unreadable samples: (\d), --skip-bad allows 1", stderr)
     assert sum(str(path) in stderr for path in broken) == int(number) > 1
     assert "Traceback" not in stderr

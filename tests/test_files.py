@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from msgfm.errors import InputError
-from msgfm.files import lock_folder, write_atomically
+from msgfm.files import lock_folder, remove_unfinished, require_writable, write_atomically
 
 OLD, NEW = b"old" * 10, b"new" * 10_000
 
@@ -155,3 +155,36 @@ def test_a_lock_on_a_file_that_was_deleted_keeps_nobody_out_and_is_not_taken(
     monkeypatch.setattr(fcntl, "flock", delete_first)
     with pytest.raises(InputError, match="another run is writing"), lock_folder(tmp_path):
         pass
+
+
+# --- before the work
+
+
+def test_a_path_that_can_be_written_is_tried_without_a_trace(tmp_path):
+    for path in (tmp_path / "a.json", tmp_path / "not" / "yet" / "a.json"):
+        require_writable(path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a.json").write_text("old")
+    require_writable(tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_a_path_that_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is a folder; give the name of a file"):
+        require_writable(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*file/a\.json: Not a directory .*choose another"):
+        require_writable(tmp_path / "file" / "a.json")
+    with pytest.raises(InputError, match=r"cannot write /proc/none/a\.json"):  # where not even root can
+        require_writable(Path("/proc/none/a.json"))
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
+    for name in ("deep/er/.a.tif.12.tmp", "deep/a.tif", "deep/b.tmp", ".world.json.7.tmp", ".other.json.7.tmp"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("deep", "world.json", "nowhere"):
+        remove_unfinished(tmp_path / name)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"deep/a.tif", "deep/b.tmp", ".other.json.7.tmp"}

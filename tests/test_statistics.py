@@ -144,7 +144,7 @@ def test_the_number_of_processes_changes_no_bit(tmp_path: Path) -> None:
     assert alone.sensors["s"].images == 22
     found = measure(manifest, workers=3, skip_bad=1)
     assert plain(found) == plain(alone) and found.left_out == alone.left_out
-    with pytest.raises(InputError, match=r"(?s)1 unreadable samples, at most 0 .*--skip-bad.*7\.tif"):
+    with pytest.raises(InputError, match=r"(?s)unreadable samples: 1, --skip-bad allows 0.*7\.tif.*--skip-bad N"):
         measure(manifest, workers=1)
 
 
@@ -158,7 +158,7 @@ def test_bad_samples_are_left_out_whole_and_told(tmp_path: Path, heights: list[n
     )
     assert len(found.left_out) == 1 and "1.tif" in found.left_out[0]
     (tmp_path / "2.tif").write_bytes(b"")
-    with pytest.raises(InputError, match=r"(?s)2 unreadable samples, at most 1 .*1\.tif.*2\.tif"):
+    with pytest.raises(InputError, match=r"(?s)unreadable samples: 2, --skip-bad allows 1:.*1\.tif.*2\.tif"):
         measure(manifest, skip_bad=1)
 
 

@@ -16,6 +16,7 @@ from msgfm.data.records import Manifest
 from msgfm.data.synthetic import KINDS, write_world
 from msgfm.data.synthetic.kinds import Place
 from msgfm.errors import InputError
+from msgfm.files import lock_folder
 from msgfm.geo.raster import raster_info, read_bands
 
 
@@ -198,6 +199,22 @@ def test_other_things_in_the_folder_are_left_alone(world: Path, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(InputError, match="another world"):
         write_world(world, scenes=1, seed=1, size=64)
+
+
+def test_a_run_that_another_holds_off_leaves_no_record(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    with lock_folder(out):
+        with pytest.raises(InputError, match="another run is writing"):
+            write_world(out, scenes=1, seed=1, size=32, kinds=("rgb",))
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    assert write_world(out, scenes=1, seed=2, size=32, kinds=("rgb",)) == 1
+
+
+def test_what_a_run_leaves_that_is_killed_at_once_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".world.json.123.tmp").write_text("{")
+    write_world(tmp_path, scenes=1, seed=1, size=32, kinds=("rgb",))
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_the_command_says_how_to_index_each_data_set(tmp_path: Path) -> None:

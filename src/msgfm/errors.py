@@ -1,5 +1,11 @@
 """The one error that means "the input is wrong", as against "the program is wrong"."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_SHOWN = 10
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -7,3 +13,17 @@ class InputError(ValueError):
     The message names the file, the band and the value where there are such, and says what to do. The command
     line prints it without a traceback and exits with code 2.
     """
+
+
+def too_many_bad(what: str, problems: Sequence[str], skip_bad: int) -> str:
+    """What is told where more is bad than `--skip-bad` lets through.
+
+    Args:
+        what: the bad things, as `unreadable samples`.
+        problems: a message for each of them; the first ten are shown, one on a line.
+        skip_bad: how many may be left out.
+    """
+    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+    more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    counts = f"{what}: {len(problems)}, --skip-bad allows {skip_bad}"
+    return f"{counts}:{shown}{more}\nmend or replace them, or leave more of them out with --skip-bad N"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,6 +43,31 @@ def _remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return "get permission to write there or choose another folder"
     return "choose another path"
+
+
+def remove_unfinished(path: Path) -> None:
+    """Removes what `write_atomically` left of a file, or of all files below a folder, when its process was killed.
+
+    To be called by who holds the lock on the folder, and for what nobody else writes: it would take that away, too.
+    """
+    for left in path.rglob(".*.tmp") if path.is_dir() else path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Tries whether a file can be written at `path`, before the work that it is to hold; leaves nothing behind.
+
+    Raises:
+        InputError: it is a folder, or lies in one that cannot be made or written.
+    """
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error} ({folder}); {_remedy(error)}") from error
 
 
 @contextmanager

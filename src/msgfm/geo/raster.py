@@ -67,6 +67,42 @@ class RasterInfo:
         return self.count - int(self.has_alpha)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """The ground that a file, or a window of it, shows.
+
+    Args:
+        crs: coordinate reference system.
+        edges: left, bottom, right, top in its units.
+    """
+
+    crs: str
+    edges: tuple[float, float, float, float]
+
+    def is_ground_of(self, other: Extent) -> bool:
+        """Whether both show the same place: one CRS, and edges alike within a tenth of the other's extent.
+
+        Products of one place differ by a few pixels.
+        """
+        left, bottom, right, top = other.edges
+        sides = (right - left, top - bottom) * 2
+        alike = (abs(a - b) <= 0.1 * abs(side) for a, b, side in zip(self.edges, other.edges, sides, strict=True))
+        return self.crs == other.crs and all(alike)
+
+    def __str__(self) -> str:
+        return f"{self.crs} " + " ".join(f"{edge:.8g}" for edge in self.edges)
+
+
+def extent_of(info: RasterInfo, window: tuple[int, int, int, int] | None = None) -> Extent | None:
+    """The extent of a file or of a window (row, column, height, width) of it; None where it has no coordinates."""
+    if info.crs is None or info.transform.is_identity:
+        return None
+    row, column, height, width = window or (0, 0, info.height, info.width)
+    left, top = info.transform @ (column, row)
+    right, bottom = info.transform @ (column + width, row + height)
+    return Extent(crs=info.crs.to_string(), edges=(float(left), float(bottom), float(right), float(top)))
+
+
 def raster_info(path: Path) -> RasterInfo:
     """Reads a file's header.
 

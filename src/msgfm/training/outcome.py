@@ -23,11 +23,12 @@ from rich.table import Table
 
 import msgfm
 from msgfm.config import config_to_dict, save_yaml
+from msgfm.data.layouts.splits import spread_evenly
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest
 from msgfm.data.shards.read import listing_of
 from msgfm.errors import InputError
-from msgfm.files import lock_folder, write_atomically
+from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.models.msgfm import MsGFM
 from msgfm.training.config import PretrainConfig
 from msgfm.training.pictures import draw_reconstructions
@@ -47,8 +48,7 @@ def prepare_run_folder(config: PretrainConfig, held: ExitStack) -> None:
     What a kill left of a checkpoint is removed.
     """
     held.enter_context(lock_folder(config.out))
-    for unfinished in (config.out / "checkpoints").glob(".*.tmp"):
-        unfinished.unlink(missing_ok=True)
+    remove_unfinished(config.out / "checkpoints")
     with write_atomically(config.out / "recipe.yaml") as temporary:
         save_yaml(config, temporary)
 
@@ -70,7 +70,7 @@ def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM
         # samples with most sensors show most; of these, some that lie far apart
         most = max(len(sample.images) for _, sample in pairs)
         pairs = [(manifest, sample) for manifest, sample in pairs if len(sample.images) == most]
-        for manifest, sample in pairs[:: max(len(pairs) // _PICTURED_PER_SOURCE, 1)][:_PICTURED_PER_SOURCE]:
+        for manifest, sample in spread_evenly(pairs, _PICTURED_PER_SOURCE):
             # a file that cannot be read is counted where it is trained on or scored
             with suppress(InputError):
                 examples.append(load_example(model, manifest, sample, config.image_size, config.seed))

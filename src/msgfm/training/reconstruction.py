@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msgfm.data.layouts.splits import spread_evenly
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, Sample
 from msgfm.data.transforms import Image, centre_crop, squares_over
@@ -159,9 +160,8 @@ def load_examples(
         InputError: a sample cannot be read, and there is no `bad`.
     """
     samples = [sample for sample in manifest.samples if any(name in model.sensors for name in sample.sensors)]
-    read = min(count, len(samples))
-    for place in range(read):
-        sample = samples[place * len(samples) // read]
+    chosen = spread_evenly(samples, count)
+    for sample in chosen:
         try:
             images = _read(model, manifest, sample)
         except InputError as error:
@@ -169,7 +169,7 @@ def load_examples(
                 raise
             bad[str(error)] = None
             continue
-        for number, square in enumerate(squares_over(images, image_size, count // read)):
+        for number, square in enumerate(squares_over(images, image_size, count // len(chosen))):
             yield _hide(model, sample.sample, square, seed, number)
 
 

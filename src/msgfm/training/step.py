@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from msgfm.data.mixture import Batch
+from msgfm.errors import too_many_bad
 from msgfm.models.msgfm import PretrainOutput
 from msgfm.training.plan import Plan
 from msgfm.training.ranks import fail_on_all_ranks, gather_messages, sum_over_ranks
@@ -172,9 +173,4 @@ def note_bad_samples(fabric: Fabric, plan: Plan, state: State, batches: Sequence
     new = [message for batch in batches for message in batch.bad]
     state.bad.update(dict.fromkeys(gather_messages(fabric, new)))
     if len(state.bad) > plan.config.skip_bad:
-        listed = "\n  ".join(list(state.bad)[:10])
-        fail_on_all_ranks(
-            fabric,
-            f"unreadable samples: {len(state.bad)}, skip_bad allows {plan.config.skip_bad}:\n  {listed}\n"
-            f"mend or remove them and index again, or allow more with --skip-bad N",
-        )
+        fail_on_all_ranks(fabric, too_many_bad("unreadable samples", list(state.bad), plan.config.skip_bad))

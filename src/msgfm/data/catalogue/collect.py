@@ -18,11 +18,9 @@ from msgfm.data.catalogue.request import CatalogueRequest
 from msgfm.data.catalogue.search import find_items
 from msgfm.data.layouts.splits import draw_split
 from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage
-from msgfm.errors import InputError
-from msgfm.files import lock_folder, write_atomically
+from msgfm.errors import InputError, too_many_bad
+from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.progress import track
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +103,8 @@ def collect(request: CatalogueRequest, found: Found, *, val_fraction: float = 0.
             patch has enough data.
     """
     with lock_folder(request.out):
+        for name in (*request.sensors, "records", "request.json", "pairs.csv", "manifest.parquet"):
+            remove_unfinished(request.out / name)
         _require_same(request)
         _write_pairs(request.out / "pairs.csv", found.pairs)
         tasks = [(pair, block) for pair in found.pairs for block in blocks_of(request.grid(), request.size)]
@@ -165,8 +165,7 @@ def _sample(pair: Coincidence, block: Block, place: str, request: CatalogueReque
 
 def _require_few(bad: Sequence[str], skip_bad: int) -> None:
     if len(bad) > skip_bad:
-        more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        raise InputError(f"{'; '.join(bad[:_SHOWN])}{more} (--skip-bad {skip_bad} leaves out {skip_bad})")
+        raise InputError(too_many_bad("items and images that cannot be used", bad, skip_bad))
 
 
 def _require_same(request: CatalogueRequest) -> None:

@@ -26,7 +26,7 @@ from msgfm.data.layouts.ssl4eo_s12 import list_ssl4eo_s12
 from msgfm.data.layouts.terramesh import list_terramesh
 from msgfm.data.layouts.whu_buildings import list_whu_buildings
 from msgfm.data.records import Manifest
-from msgfm.errors import InputError
+from msgfm.errors import InputError, too_many_bad
 
 __all__ = ["LAYOUTS", "IndexResult", "LayoutOptions", "Listing", "index_layout"]
 
@@ -67,7 +67,6 @@ _TAKEN_BY = {
     "product": ("--product", ("ssl4eo-s12",)),
     "tile_size": ("--tile-size", ("mdas",)),
 }
-_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +136,11 @@ def index_layout(
         raise InputError(f"{root}: nothing found in layout {layout}; docs/data.md shows the folders it expects")
     _require_unique([sample.sample for sample in listing.samples], root)
     samples, problems = check_headers(root, listing.samples, sensors)
+    bad = too_many_bad("bad files", list(problems.values()), skip_bad)
     if len(problems) > skip_bad:
-        raise InputError(_report(list(problems.values()), skip_bad))
+        raise InputError(bad)
     if not samples:
-        raise InputError(f"{root}: every sample has a bad file; {_report(list(problems.values()), skip_bad)}")
+        raise InputError(f"{root}: every sample has a bad file; {bad}")
     samples = [
         replace(sample, split=split or sample.split or draw_split(sample.scene, val_fraction, seed))
         for sample in samples
@@ -182,9 +182,3 @@ def _count_labels(manifest: Manifest) -> dict[str, int]:
 def _require_unique(names: list[str], root: Path) -> None:
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise InputError(f"{root}: {len(twice)} samples are there more than once, as {twice[0]}; index a copy alone")
-
-
-def _report(problems: list[str], skip_bad: int) -> str:
-    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
-    more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    return f"{len(problems)} bad files, at most {skip_bad} may be left out (--skip-bad):{shown}{more}"

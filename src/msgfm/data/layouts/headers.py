@@ -10,7 +10,7 @@ from pathlib import Path
 from msgfm.data.layouts.listing import card_band
 from msgfm.data.records import RasterFile, Sample, SensorImage
 from msgfm.errors import InputError
-from msgfm.geo.raster import RasterInfo, raster_info
+from msgfm.geo.raster import Extent, RasterInfo, extent_of, raster_info
 from msgfm.progress import track
 from msgfm.sensors import Sensor
 
@@ -128,16 +128,16 @@ def _check_grids(
     first, same = images[0], True
     for image in images[1:]:
         path = image.files[0].path
-        ours, others = (_bounds(one.files[0], headers) for one in (image, first))
+        ours, others = (_extent(one.files[0], headers) for one in (image, first))
         if not _same_proportions((image.height, image.width), (first.height, first.width)):
             problem = (
                 f"{image.height} x {image.width} pixels do not cover the same ground as "
                 f"{root / first.files[0].path}, {first.height} x {first.width}"
             )
-        elif ours and others and (ours[0] != others[0] or not _same_ground(ours[1:], others[1:])):
+        elif ours and others and not ours.is_ground_of(others):
             problem = (
-                f"its coordinates ({_print_bounds(ours)}) are not those of {root / first.files[0].path} "
-                f"({_print_bounds(others)}); a pair must show the same ground"
+                f"its coordinates ({ours}) are not those of {root / first.files[0].path} ({others}); "
+                f"a pair must show the same ground"
             )
         else:
             continue
@@ -160,31 +160,13 @@ def _mask_problem(
     beside = f"{root / finest.files[0].path}, {finest.height} x {finest.width}"
     if not _same_proportions((height, width), (finest.height, finest.width)):
         return f"{path}: a mask of {height} x {width} pixels does not cover the same ground as {beside}"
-    ours, others = _bounds(mask, headers), _bounds(finest.files[0], headers)
-    if ours and others and (ours[0] != others[0] or not _same_ground(ours[1:], others[1:])):
-        return f"{path}: coordinates ({_print_bounds(ours)}) are not those of {beside} ({_print_bounds(others)})"
+    ours, others = _extent(mask, headers), _extent(finest.files[0], headers)
+    if ours and others and not ours.is_ground_of(others):
+        return f"{path}: coordinates ({ours}) are not those of {beside} ({others})"
     return None
 
 
-_Bounds = tuple[str, float, float, float, float]
-
-
-def _bounds(file: RasterFile, headers: Mapping[str, Header]) -> _Bounds | None:
-    """CRS, left, bottom, right, top of a file or window; None where the file has no coordinates."""
+def _extent(file: RasterFile, headers: Mapping[str, Header]) -> Extent | None:
+    """Where a file or window lies; None where it has no coordinates or no header."""
     header = headers[file.path]
-    if isinstance(header, InputError) or header.crs is None or header.transform.is_identity:
-        return None
-    row, column, height, width = file.window or (0, 0, header.height, header.width)
-    left, top = header.transform @ (column, row)
-    right, bottom = header.transform @ (column + width, row + height)
-    return (header.crs.to_string(), float(left), float(bottom), float(right), float(top))
-
-
-def _same_ground(ours: tuple[float, ...], others: tuple[float, ...]) -> bool:
-    """Edges alike within a tenth of the extent: products of one place differ by a few pixels."""
-    sides = (others[2] - others[0], others[3] - others[1]) * 2
-    return all(abs(a - b) <= 0.1 * abs(side) for a, b, side in zip(ours, others, sides, strict=True))
-
-
-def _print_bounds(bounds: _Bounds) -> str:
-    return f"{bounds[0]} " + " ".join(f"{edge:.8g}" for edge in bounds[1:])
+    return None if isinstance(header, InputError) else extent_of(header, file.window)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 from msgfm.data.records import Sample
 from msgfm.errors import InputError
+
+T = TypeVar("T")
 
 
 def draw_split(scene: str, val_fraction: float, seed: int) -> str:
@@ -47,6 +50,12 @@ def draw_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[S
     if not chosen:
         raise InputError(f"fraction {fraction} of {len(train)} training samples is none; give a larger one")
     return [sample for sample in samples if sample.split != "train" or sample.sample in chosen]
+
+
+def spread_evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of some things, evenly spread over all of them; the first is among them."""
+    count = min(most, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _uniform(text: str) -> float:

@@ -14,7 +14,7 @@ from msgfm.data.processes import fresh_processes
 from msgfm.data.reader import read_sensor_image
 from msgfm.data.records import Manifest, Sample
 from msgfm.data.statistics.bands import BandStatistics, BandSums, band_statistics, merge_bands, sum_band
-from msgfm.errors import InputError
+from msgfm.errors import InputError, too_many_bad
 from msgfm.progress import track
 from msgfm.sensors import Sensor
 
@@ -100,7 +100,7 @@ def measure(
         for sums in track(results, "measuring", len(parts)):
             total = _merge(total, sums)
             if len(total.left_out) > skip_bad:
-                raise InputError(_too_many(total.left_out, skip_bad))
+                raise InputError(too_many_bad("unreadable samples", total.left_out, skip_bad))
     if not total.images:
         raise InputError(
             f"no image of {', '.join(cards)} to measure in split {split!r}"
@@ -208,8 +208,3 @@ def _in_order(pool: ProcessPoolExecutor, job: partial[_Sums], parts: Sequence[_P
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _too_many(problems: Sequence[str], skip_bad: int) -> str:
-    listed = "".join(f"\n  {problem}" for problem in problems)
-    return f"{len(problems)} unreadable samples, at most {skip_bad} may be left out (--skip-bad):{listed}"

@@ -16,7 +16,7 @@ from msgfm.data.processes import fresh_processes
 from msgfm.data.synthetic.conditions import Conditions
 from msgfm.data.synthetic.kinds import KINDS, Place
 from msgfm.errors import InputError
-from msgfm.files import lock_folder, write_atomically
+from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.geo.raster import write_geotiff
 from msgfm.progress import track
 
@@ -65,11 +65,7 @@ def write_world(
     _check_numbers(scenes, seed, size, offset)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise InputError(f"no data set {unknown[0]!r} in the synthetic world: there are {', '.join(KINDS)}")
-    _claim(out, {"format": _RECORD_FORMAT, "seed": seed, "size": size, "offset": offset})
-    with lock_folder(out):
-        for kind in kinds:
-            for left in (out / kind).rglob(".*.tmp"):  # of a run that was killed
-                left.unlink()
+    with _claimed(out, {"format": _RECORD_FORMAT, "seed": seed, "size": size, "offset": offset}):
         places = [
             place
             for index in range(scenes)
@@ -113,8 +109,19 @@ def _check_numbers(scenes: int, seed: int, size: int, offset: int) -> None:
         raise InputError(f"offset={offset}: it counts in stored numbers; processing baseline 04.00 adds 1000")
 
 
+@contextmanager
+def _claimed(out: Path, record: dict[str, int]) -> Iterator[None]:
+    """Keeps other runs out of the folder for the block; it holds this world and nothing that a killed run left."""
+    with lock_folder(out):
+        for name in (RECORD, *KINDS):
+            remove_unfinished(out / name)
+        # only under the lock: else two runs that start at once could each find an empty folder
+        _claim(out, record)
+        yield
+
+
 def _claim(out: Path, record: dict[str, int]) -> None:
-    """Makes the folder with its record, or sees to it that it holds the same world."""
+    """Writes what makes the world, or sees to it that the folder holds the same one."""
     path = out / RECORD
     if path.is_file():
         try:
@@ -124,7 +131,7 @@ def _claim(out: Path, record: dict[str, int]) -> None:
         if there != record:
             raise InputError(f"{out} holds another world: {there}, asked for {record}; choose another folder")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if any(entry.name != ".lock" for entry in out.iterdir()):
         raise InputError(f"{out} is there already and is no synthetic world; choose another folder")
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(record) + "\n")
