@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import socket
@@ -23,7 +25,7 @@ from small_runs import invoke, read_log, refused, run, write_data, write_recipe
 
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, write_manifest
-from msgfm.data.shards.cache import CacheLimits, mirror
+from msgfm.data.shards.cache import CacheLimits, Remote, mirror
 from msgfm.data.shards.read import open_shards
 from msgfm.data.shards.storage import S3Storage, storage_at
 from msgfm.data.shards.verify import verify_shards
@@ -139,7 +141,7 @@ def test_a_flipped_byte_on_s3_is_named_and_never_cached(manifest: Manifest, buck
     packed = open_shards(bucket)
     with pytest.raises(InputError, match=r"chunk-0-1\.bin is damaged"):
         read_sample(packed.root, packed.samples[4], packed.sensors)
-    assert not (packed.root / "chunk-0-1.bin").exists()
+    assert not list(packed.root.parent.rglob("*chunk-0-1.bin"))
     assert invoke("data", "verify", bucket).exit_code == 2
 
 
@@ -158,11 +160,8 @@ def test_the_cache_stays_within_its_bounds_whoever_reads(manifest: Manifest, buc
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    # a process that was killed while it fetched
-    dead = multiprocessing.get_context("fork").Process(target=int)
-    dead.start()
-    dead.join()
-    (packed.root / f".chunk-0-0.bin.{dead.pid}.part").write_bytes(bytes(2 * largest))
+    # of a process that was killed while it fetched
+    (packed.root.parent / ".chunk-0-0.bin.part").write_bytes(bytes(2 * largest))
     readers = [
         multiprocessing.get_context("fork").Process(target=assert_same, args=(manifest, packed)) for _ in range(3)
     ]
@@ -175,9 +174,70 @@ def test_the_cache_stays_within_its_bounds_whoever_reads(manifest: Manifest, buc
     assert [reader.exitcode for reader in readers] == [0, 0, 0]
     assert 0 < _size(tmp_path / "bounded") <= limit.size
     assert max(seen[len(seen) // 4 :]) <= 2 * limit.size
-    assert not list(packed.root.glob("*.part"))
+    assert not list((tmp_path / "bounded").rglob("*.part"))
     with pytest.raises(InputError, match="the cache may hold 1000"):
         open_shards(bucket, replace(limit, size=1000))
+
+
+def test_what_another_host_fetches_is_left_to_it(manifest: Manifest, bucket: str, tmp_path: Path):
+    write_shards(manifest, bucket, options(30_000))
+    packed = open_shards(bucket, CacheLimits(folder=tmp_path / "shared"))
+    half = packed.root.parent / ".chunk-0-0.bin.part"
+    half.write_bytes(b"half")
+    # on another host, which this one's list of processes does not have
+    with half.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        read_sample(packed.root, packed.samples[3], packed.sensors)
+        assert half.read_bytes() == b"half"
+    read_sample(packed.root, packed.samples[4], packed.sensors)
+    assert not half.exists(), "the other host has died"
+
+
+def test_runs_of_one_cache_are_each_bounded_by_their_own_limit(manifest: Manifest, bucket: str, tmp_path: Path):
+    index = write_shards(manifest, bucket, options(30_000))
+    whole, two = index.size, 2 * max(chunk.size for chunk in index.chunks)
+    large = open_shards(bucket, CacheLimits(folder=tmp_path / "shared", size=whole))
+    small = open_shards(bucket, CacheLimits(folder=tmp_path / "shared", size=two))
+    assert_same(manifest, large)
+    assert _size(tmp_path / "shared") == whole, "the other run's limit is not its own"
+    (tmp_path / "shared" / small.root.parent.name / "chunk-0-0.bin").unlink()
+    assert_same(manifest, small)
+    assert _size(tmp_path / "shared") <= two
+    assert_same(manifest, large)
+    assert _size(tmp_path / "shared") == whole
+
+
+def test_chunks_that_another_run_removes_are_fetched_again(
+    manifest: Manifest, bucket: str, monkeypatch: pytest.MonkeyPatch
+):
+    from msgfm.data.shards import read
+
+    write_shards(manifest, bucket, options(30_000))
+    packed = open_shards(bucket)
+    fetch, opened = read.fetch_chunk, read.read_item
+
+    def fetch_and_lose(remote: Remote, name: str) -> bytes | None:
+        content = fetch(remote, name)
+        (remote.folder / name).unlink()
+        return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(read, "fetch_chunk", fetch_and_lose)
+        assert_same(manifest, packed)
+    assert_same(manifest, packed)
+    lost: list[Path] = []
+
+    def lose_while_reading(path: Path, number: int) -> memoryview:
+        if path in lost:
+            return opened(path, number)
+        path.unlink()
+        lost.append(path)
+        raise OSError(errno.ESTALE, "Stale file handle")  # as NFS tells of a file that another host has removed
+
+    read._item.cache_clear()
+    monkeypatch.setattr(read, "read_item", lose_while_reading)
+    assert_same(manifest, packed)
+    assert len(lost) == 7
 
 
 def _size(folder: Path) -> int:

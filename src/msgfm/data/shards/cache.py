@@ -1,9 +1,12 @@
-"""Chunks from S3 on the local disk: fetched once for all processes of a machine, the least used removed at a limit.
+"""Chunks from S3 on the local disk: fetched once for all that read them, the least used removed at a limit.
 
-    CACHE/<digest of address and shards>/   shards.json, manifest.parquet, remote.json, chunk-0-3.bin ...
+    CACHE/<digest of address and shards>/           chunk-0-3.bin ...
+    CACHE/<digest of address and shards>/<limit>/   shards.json, manifest.parquet, remote.json
 
-A process may be killed at any point: chunks appear under their name when they are whole and right, and what a dead
-process left half fetched is removed.
+Runs may share the folder, also from several hosts and with different limits: each opens the folder of its own limit,
+and removes what is too much for that. A process may be killed at any point: chunks appear under their name when they
+are whole and right, and what a dead process left half fetched is removed. Who holds what is told by locks on files,
+which the system frees when their holder dies, on NFS too.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ from msgfm.errors import InputError
 from msgfm.files import write_atomically
 
 _REMOTE = "remote.json"
-_TEMPORARY = ".part"
+_PART = ".part"
+_LOCK = ".lock"
 _FETCHES = 3
 
 
@@ -43,32 +46,36 @@ class CacheLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """What a folder of the cache mirrors."""
+    """What a folder of the cache mirrors, and where and up to how many bytes its chunks are kept."""
 
     address: str
     limit: int
     chunks: dict[str, Chunk]
+    folder: Path
 
 
 def mirror(address: str, limits: CacheLimits) -> Path:
     """Makes the cache's folder for shards on S3, with their index and manifest; returns it.
 
     Raises:
-        InputError: no shards there, or a chunk is larger than the cache may be.
+        InputError: no shards there, a chunk is larger than the cache may be, or the cache cannot be written.
     """
     storage = storage_at(address)
     index = read_index(storage)
     if (largest := max((chunk.size for chunk in index.chunks), default=0)) > limits.size:
         raise InputError(f"{address} has a chunk of {largest} bytes, the cache may hold {limits.size}; raise the limit")
     content = storage.read(INDEX)
+    files = {
+        MANIFEST: storage.read(MANIFEST),
+        INDEX: content,
+        _REMOTE: json.dumps({"address": address, "limit": limits.size}).encode(),
+    }
     base = (limits.folder or default_cache()).resolve()
-    folder = base / sha256(address.encode() + content)[:24]
-    with write_atomically(folder / MANIFEST) as temporary:
-        temporary.write_bytes(storage.read(MANIFEST))
-    with write_atomically(folder / INDEX) as temporary:
-        temporary.write_bytes(content)
-    with write_atomically(folder / _REMOTE) as temporary:
-        temporary.write_text(json.dumps({"address": address, "limit": limits.size}))
+    folder = base / sha256(address.encode() + content)[:24] / str(limits.size)
+    with _locked(base / _LOCK):  # processes of two hosts may have one number, and with it one temporary name
+        for name, file in files.items():
+            with write_atomically(folder / name) as temporary:
+                temporary.write_bytes(file)
     remote_of.cache_clear()
     return folder
 
@@ -82,35 +89,40 @@ def remote_of(folder: Path) -> Remote | None:
         return None
     index = read_index(storage_at(folder))
     chunks = {chunk.name: chunk for chunk in index.chunks}
-    return Remote(address=facts["address"], limit=facts["limit"], chunks=chunks)
+    return Remote(address=facts["address"], limit=facts["limit"], chunks=chunks, folder=folder.parent)
 
 
-def fetch_chunk(remote: Remote, path: Path) -> None:
+def fetch_chunk(remote: Remote, name: str) -> bytes | None:
     """Sees to it that a chunk is in the cache, and marks it as used.
+
+    Returns:
+        Its bytes if they had to be fetched: another run may remove the file before it is opened.
 
     Raises:
         InputError: it cannot be fetched, or is not what `shards.json` says, also when it is fetched again.
     """
+    path = remote.folder / name
     with suppress(FileNotFoundError):
         os.utime(path)
-        return
-    with _locked(path.with_name(f".{path.name}.lock")):
+        return None
+    part = path.with_name(f".{name}{_PART}")  # only the lock's holder writes it
+    with _locked(part.with_suffix(_LOCK)):
         if path.is_file():  # another process was faster
-            return
-        chunk = remote.chunks[path.name]
+            return None
+        chunk = remote.chunks[name]
         content = _fetch(storage_at(remote.address), chunk)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
-            with _locked(path.parent.parent / ".lock"):
-                _make_room(path.parent.parent, remote.limit - chunk.size)
-                with temporary.open("wb") as file:
+            with _locked(remote.folder.parent / _LOCK):
+                _make_room(remote.folder.parent, remote.limit - chunk.size)
+                with part.open("wb") as file:
                     file.truncate(chunk.size)  # counts from now on
-            temporary.write_bytes(content)
-            temporary.replace(path)
+            part.write_bytes(content)
+            part.replace(path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}; free some space") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
+    return content
 
 
 def _fetch(storage: Storage, chunk: Chunk) -> bytes:
@@ -129,39 +141,58 @@ def _fetch(storage: Storage, chunk: Chunk) -> bytes:
 
 def _make_room(base: Path, limit: int) -> None:
     """Removes the chunks that were not used for longest, of all mirrors, until at most `limit` bytes are left."""
+    for path in base.glob(f"*/.chunk-*{_PART}"):
+        _remove_if_left(path)
+    # what is being fetched counts and stays
+    total = sum(_size(path) for path in base.glob(f"*/.chunk-*{_PART}"))
     kept: list[tuple[float, int, Path]] = []
-    for path in base.glob("*/*chunk-*"):
-        if path.name.endswith(".lock"):
-            continue
+    for path in base.glob("*/chunk-*.bin"):
         with suppress(FileNotFoundError):
-            if path.name.endswith(_TEMPORARY) and not _alive(int(path.name.split(".")[-2])):
-                path.unlink()
-                continue
             facts = path.stat()
-            # what is being fetched counts and stays
-            when = time.time() + 1e6 if path.name.endswith(_TEMPORARY) else facts.st_mtime
-            kept.append((when, facts.st_size, path))
-    total = sum(size for _, size, _ in kept)
+            kept.append((facts.st_mtime, facts.st_size, path))
+    total += sum(size for _, size, _ in kept)
     for _, size, path in sorted(kept):
-        if total <= limit or path.name.endswith(_TEMPORARY):
+        if total <= limit:
             return
         path.unlink(missing_ok=True)
         total -= size
 
 
-def _alive(process: int) -> bool:
+def _remove_if_left(part: Path) -> None:
+    """Removes a half fetched chunk, unless the process that fetches it lives and so holds its lock."""
+    with suppress(BlockingIOError), _locked(part.with_suffix(_LOCK), wait=False):
+        part.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Waits for the lock file; the system frees it when its holder dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds the lock file; the system frees it when its holder dies.
+
+    Raises:
+        BlockingIOError: another holds it, and this is not to wait.
+        InputError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise _no_lock(path, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError as error:  # a file system without locks
+            raise _no_lock(path, error) from error
         yield
+
+
+def _no_lock(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot lock {path}: {error.strerror or error}; choose another cache folder")

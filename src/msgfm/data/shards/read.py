@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from msgfm.data.records import Manifest, read_manifest
-from msgfm.data.shards.cache import CacheLimits, fetch_chunk, mirror, remote_of
-from msgfm.data.shards.chunks import parse_place, read_item
+from msgfm.data.shards.cache import CacheLimits, Remote, fetch_chunk, mirror, remote_of
+from msgfm.data.shards.chunks import item_of, parse_place, read_item
 from msgfm.data.shards.codec import DamagedItemError, Item, array_of, unpack
 from msgfm.data.shards.index import INDEX, MANIFEST, read_index, sha256
 from msgfm.data.shards.storage import LocalStorage, is_remote, storage_at
@@ -76,32 +77,35 @@ def read_place(root: Path, place: str) -> np.ma.MaskedArray[Any, Any]:
 
 @lru_cache(maxsize=2)  # a sample's arrays are asked for one after the other
 def _item(root: Path, chunk: str, number: int) -> Item:
-    path = root / chunk
+    remote = remote_of(root)
+    path = (remote.folder if remote else root) / chunk
     try:
-        return unpack(_item_bytes(path, number))
+        return unpack(_item_bytes(path, number) if remote is None else _cached_bytes(remote, path, number))
     except InputError:  # a ValueError, but of a chunk that is not there at all
         raise
     except (DamagedItemError, ValueError) as error:
-        cached = remote_of(root) is not None
-        remedy = "delete it, it is fetched again" if cached else _REMEDY
+        remedy = _REMEDY if remote is None else "delete it, it is fetched again"
         raise DamagedShardError(
             f"{path}, item {number}: damaged ({error}); `msgfm data verify` lists all that is; {remedy}"
         ) from error
 
 
 def _item_bytes(path: Path, number: int) -> memoryview:
-    """From the chunk's file; one that the cache does not hold is fetched, and may be evicted before it is opened."""
-    remote = remote_of(path.parent)
-    for _ in range(5):
+    try:
+        return read_item(path, number)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; copy the folder again, or make the shards again") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _cached_bytes(remote: Remote, path: Path, number: int) -> memoryview:
+    """From the cache's file, or fetched: another run may remove it before it is opened, or while it is read."""
+    while True:
+        if (content := fetch_chunk(remote, path.name)) is not None:
+            return memoryview(bytes(item_of(memoryview(content), number)))  # a copy: the chunk itself can go
         try:
-            if remote is not None:
-                fetch_chunk(remote, path)
             return read_item(path, number)
-        except FileNotFoundError:
-            if remote is None:
-                break
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if remote is None:
-        raise InputError(f"{path} is missing; copy the folder again, or make the shards again")
-    raise InputError(f"{path} is evicted before it can be read; raise hardware.cache_gb")
+            if error.errno not in (errno.ENOENT, errno.ESTALE):  # ESTALE: removed by another host, on NFS
+                raise InputError(f"cannot read {path}: {error.strerror or error}") from error
