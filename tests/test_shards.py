@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from shard_data import NOISE, content_of, flip, make_manifest, options
-from small_runs import invoke, read_log, refused, run, write_data, write_recipe
+from small_runs import SCRIPT, invoke, read_log, refused, run, write_data, write_recipe
 from torch.utils.data import DataLoader
 
 from msgfm.data.layouts import LayoutOptions, index_layout
@@ -355,6 +358,114 @@ def test_tiles_are_windows_of_the_whole_image(manifest: Manifest, tmp_path: Path
     assert cut_manifest(manifest, 48) == manifest
 
 
+STRICT = tuple(kind for kind in NOISE if kind not in ("constant-band", "empty-band", "unreadable"))
+
+
+def write_mosaic(root: Path, flat: int = 30) -> Manifest:
+    """Sentinel-2 of 60 x 60 whose B10 is of one value in its first `flat` rows, with a corner of 30 x 30 outside."""
+    bands = ("B10", "B02", "B03")
+    stored = np.random.default_rng(5).integers(100, 3000, (3, 60, 60)).astype(np.uint16)
+    stored[0, :flat] = 12
+    stored[:, 30:, 30:] = 65535
+    write_geotiff(root / "mosaic.tif", stored, nodata=65535)
+    image = SensorImage(
+        sensor="sentinel2",
+        height=60,
+        width=60,
+        files=(RasterFile(path="mosaic.tif", bands=bands, file_bands=(1, 2, 3)),),
+    )
+    mask = RasterFile(path="mask.tif", bands=("mask",), file_bands=(1,))
+    write_geotiff(root / mask.path, np.ones((1, 60, 60), np.uint8))
+    sample = Sample(sample="mosaic", scene="mosaic", split="train", images=(image,), mask=mask)
+    return Manifest(root=root, layout="x", sensors={"sentinel2": load_sensor("sentinel2")}, samples=(sample,))
+
+
+def test_tiles_without_data_are_dropped_and_counted(tmp_path: Path):
+    mosaic = write_mosaic(tmp_path / "files")
+    index = write_shards(mosaic, tmp_path / "out", options(crop=15, accept=STRICT))
+    outside = {f"mosaic#{row},{column}" for row in (30, 45) for column in (30, 45)}
+    assert set(index.left_out) == outside
+    packed = open_shards(tmp_path / "out")
+    kept = [sample for sample in cut_manifest(mosaic, 15).samples if sample.sample not in outside]
+    assert_same_samples(replace(mosaic, samples=tuple(kept)), packed)
+    write_manifest(mosaic, tmp_path / "it.parquet")
+    accepted = [word for kind in STRICT for word in ("--accept", kind)]
+    told = run("data", "shard", tmp_path / "it.parquet", tmp_path / "told", "--crop", 15, *accepted)
+    assert "dropped 4 tiles without data" in told and "12 samples" in told
+    assert "left out" not in told
+    (tmp_path / "out" / "manifest.parquet").unlink()
+    assert write_shards(mosaic, tmp_path / "out", options(crop=15, accept=STRICT)).left_out == index.left_out
+    assert open_shards(tmp_path / "out").samples == packed.samples
+
+
+def test_a_pair_of_which_a_tile_has_one_image_is_no_pair_there(tmp_path: Path):
+    files = tmp_path / "files"
+    pair = make_manifest(files, 1, 60)
+    radar = np.random.default_rng(0).normal(-12, 3, (2, 60, 60)).astype(np.float32)
+    radar[:, :, :30] = np.nan
+    write_geotiff(files / "0_radar.tif", radar)
+    index = write_shards(pair, tmp_path / "out", options(crop=30, accept=STRICT))
+    assert list(index.left_out) == ["place0#0,0", "place0#30,0"]
+    assert all(set(sample.sensors) == {"sentinel1", "sentinel2"} for sample in open_shards(tmp_path / "out").samples)
+
+
+def test_an_image_without_data_is_not_dropped_unseen(tmp_path: Path):
+    mosaic = write_mosaic(tmp_path / "files")
+    write_geotiff(tmp_path / "files" / "mosaic.tif", np.full((3, 60, 60), 65535, np.uint16), nodata=65535)
+    with pytest.raises(InputError, match="no pixel has data"):
+        write_shards(mosaic, tmp_path / "whole", options(accept=STRICT))
+    with pytest.raises(InputError, match="no sample can be used: 16 tiles are without data"):
+        write_shards(mosaic, tmp_path / "out", options(crop=15, accept=STRICT))
+
+
+def test_whether_a_band_is_of_one_value_the_whole_image_says(tmp_path: Path):
+    some = write_mosaic(tmp_path / "some")
+    assert len(write_shards(some, tmp_path / "out", options(crop=30, accept=STRICT)).left_out) == 1
+    everywhere = write_mosaic(tmp_path / "everywhere", flat=60)
+    with pytest.raises(InputError, match="band B10: error constant-band"):
+        write_shards(everywhere, tmp_path / "none", options(crop=30, accept=STRICT))
+
+
+def test_stopped_between_chunks_tiles_without_data_stay_dropped(tmp_path: Path):
+    files = tmp_path / "files"
+    mosaic = write_mosaic(files)
+    other = replace(mosaic.samples[0], sample="other", images=(_of("other.tif", mosaic.samples[0]),))
+    write_geotiff(files / "other.tif", np.random.default_rng(1).integers(1, 3000, (3, 60, 60)).astype(np.uint16))
+    both = replace(mosaic, samples=(*mosaic.samples, other))
+    chosen = options(2_000, crop=15, accept=STRICT)
+    write_shards(both, tmp_path / "at_once", chosen)
+    content = (files / "other.tif").read_bytes()
+    (files / "other.tif").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="finished chunks are kept"):
+        write_shards(both, tmp_path / "out", chosen)
+    (files / "other.tif").write_bytes(content)
+    assert len(list((tmp_path / "out").glob(".chunk*.json"))) >= 8, "the first image's chunks were finished"
+    write_shards(both, tmp_path / "out", replace(chosen, workers=2))
+    assert content_of(tmp_path / "out") == content_of(tmp_path / "at_once")
+
+
+def _of(path: str, sample: Sample) -> SensorImage:
+    (image,) = sample.images
+    return replace(image, files=(replace(image.files[0], path=path),))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(tmp_path: Path, workers: int):
+    listing = write_many(tmp_path / "files", 30, size=440)  # more than a MB each, so each makes a chunk
+    out = tmp_path / "out"
+    arguments = [str(word) for kind in NOISE for word in ("--accept", kind)]
+    command = [str(SCRIPT), "data", "shard", str(listing), str(out), "--chunk-mb", "1", "--workers", str(workers)]
+    process = subprocess.Popen([*command, *arguments], stdout=-1, stderr=-1, text=True, start_new_session=True)
+    while not list(out.glob(".chunk*.json")) and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    said, told = process.communicate(timeout=60)
+    assert (process.returncode, said, told) == (130, "", "stopped; the same command goes on\n")
+    assert not (out / "shards.json").exists(), "it was stopped before the end"
+    assert "30 samples in 30 chunks" in run(*command[1:], *arguments)
+
+
 def test_commands(manifest: Manifest, tmp_path: Path):
     write_manifest(manifest, tmp_path / "it.parquet")
     accepted = [word for kind in NOISE for word in ("--accept", kind)]
@@ -393,14 +504,14 @@ def test_what_cannot_be_read_cannot_be_accepted(tmp_path: Path):
     assert "--accept" not in str(told.value)
 
 
-def write_many(folder: Path, count: int) -> Path:
+def write_many(folder: Path, count: int, size: int = 32) -> Path:
     """A manifest of photographs whose first pixel says which it is."""
     samples = []
     for k in range(count):
-        image = np.full((3, 32, 32), 7 * k % 251, np.uint8)
+        image = np.full((3, size, size), 7 * k % 251, np.uint8)
         write_geotiff(folder / f"{k:03d}.tif", image)
         files = (RasterFile(path=f"{k:03d}.tif", bands=("R", "G", "B"), file_bands=(1, 2, 3)),)
-        image_of = SensorImage(sensor="rgb", height=32, width=32, files=files)
+        image_of = SensorImage(sensor="rgb", height=size, width=size, files=files)
         samples.append(Sample(sample=f"{k:03d}", scene=f"{k:03d}", split="train", images=(image_of,)))
     cards = {"rgb": load_sensor("rgb")}
     write_manifest(Manifest(root=folder, layout="x", sensors=cards, samples=tuple(samples)), folder / "it.parquet")

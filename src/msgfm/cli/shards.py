@@ -26,9 +26,10 @@ def data_shard(
 ) -> None:
     """Pack a manifest's images into few large files that are read fast, on a disk or on S3.
 
-    Images are held against their sensor cards first. Started again after a crash, it goes on; complete shards are
-    mended where they are damaged. `msgfm pretrain` takes OUT in place of a manifest. S3 is reached by the standard
-    environment: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION.
+    Images are held against their sensor cards first; tiles without data are dropped and counted. Started again after
+    a crash or Ctrl-C, it goes on; complete shards are mended where they are damaged. `msgfm pretrain` takes OUT in
+    place of a manifest. S3 is reached by the standard environment: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_REGION.
 
     For example:
 
@@ -39,6 +40,7 @@ def data_shard(
         msgfm data shard sen12ms.parquet s3://bucket/sen12ms
     """
     from msgfm.data.records import read_manifest
+    from msgfm.data.shards.cut import NO_DATA
     from msgfm.data.shards.write import ShardOptions, write_shards
 
     if crop != "whole" and not (crop.isdecimal() and int(crop) > 0):
@@ -50,9 +52,16 @@ def data_shard(
         skip_bad=skip_bad,
         accept=tuple(accept or ()),
     )
-    index = write_shards(read_manifest(manifest), target, options)
+    try:
+        index = write_shards(read_manifest(manifest), target, options)
+    except KeyboardInterrupt as interrupt:
+        errors.print("stopped; the same command goes on", highlight=False)
+        raise typer.Exit(130) from interrupt
     for name, message in index.left_out.items():
-        errors.print(f"left out: sample {escape(name)}: {escape(message)}", highlight=False)
+        if message != NO_DATA:
+            errors.print(f"left out: sample {escape(name)}: {escape(message)}", highlight=False)
+    if dropped := list(index.left_out.values()).count(NO_DATA):
+        out.print(f"dropped {dropped} tile{'s' if dropped > 1 else ''} without data", highlight=False)
     samples = sum(chunk.samples for chunk in index.chunks)
     out.print(f"{target}: {samples} samples in {len(index.chunks)} chunks, {index.size / 1e6:.1f} MB", highlight=False)
 

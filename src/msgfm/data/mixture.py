@@ -64,9 +64,9 @@ class Source:
         """What the samples are, where their files lie below the roots, how to read them; data may move, not change."""
         listed = hashlib.sha256()
         for manifest in self.manifests:
-            listed.update(repr(sorted(manifest.sensors.items())).encode())
-            for sample in manifest.samples:
-                listed.update(repr(sample).encode())
+            for name in sorted(manifest.sensors):
+                listed.update(manifest.sensors[name].model_dump_json().encode())
+            listed.update(manifest.digest.encode())
         return f"{len(self)} samples, {listed.hexdigest()[:16]}"
 
     @property

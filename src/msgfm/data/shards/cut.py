@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from msgfm.data.checks.files import read_stored
 from msgfm.data.records import Manifest, RasterFile, Sample
 from msgfm.data.shards.chunks import is_place
 from msgfm.errors import InputError
 from msgfm.geo.raster import raster_info
 from msgfm.progress import track
+
+NO_DATA = "a tile without data"
+"""What is said of a tile that is left out since one of its images has no data in it."""
 
 
 def cut_manifest(manifest: Manifest, size: int) -> Manifest:
@@ -33,6 +37,21 @@ def cut_manifest(manifest: Manifest, size: int) -> Manifest:
         for tile in _tiles(manifest, sample, size)
     ]
     return replace(manifest, samples=tuple(chosen))
+
+
+def name_of_whole(tile: Sample) -> str:
+    """The name of the sample that a tile was cut from."""
+    return tile.sample.rpartition("#")[0]
+
+
+def lacks_data(manifest: Manifest, tile: Sample) -> bool:
+    """Whether one of a tile's images has no pixel with data in any band: nothing to learn from, nor a pair.
+
+    Raises:
+        InputError: a file is missing, truncated, or lacks a band or window.
+    """
+    images = (read_stored(manifest.root, image, manifest.sensors[image.sensor], {}) for image in tile.images)
+    return not all(any(one.valid.any() for one in image.bands) for image in images)
 
 
 def _tiles(manifest: Manifest, sample: Sample, size: int) -> Iterator[Sample]:

@@ -12,12 +12,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from msgfm.data.checks import check_sample, require_kinds, require_no_errors
+from msgfm.data.checks import Finding, check_sample, require_kinds, require_no_errors
 from msgfm.data.records import Manifest, RasterFile, Sample, sample_from_dict, write_manifest
 from msgfm.data.shards.chunks import (
     LARGEST,
@@ -30,7 +30,7 @@ from msgfm.data.shards.chunks import (
     write_chunk,
 )
 from msgfm.data.shards.codec import Stored, pack
-from msgfm.data.shards.cut import cut_manifest
+from msgfm.data.shards.cut import NO_DATA, cut_manifest, lacks_data, name_of_whole
 from msgfm.data.shards.index import INDEX, MANIFEST, Chunk, ShardIndex, read_index, sha256, write_index
 from msgfm.data.shards.parallel import in_processes
 from msgfm.data.shards.place import require_own_folder
@@ -42,6 +42,8 @@ from msgfm.files import lock_folder
 from msgfm.progress import track
 
 _SCRATCH = ".making-"
+# What a tile may lack while the image that it was cut from has it: B10 over clear ground is one number for kilometres.
+_OF_THE_WHOLE = ("constant-band", "empty-band")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +67,10 @@ class ShardOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What is written: the samples of every chunk, by number."""
+    """What is written: the samples of every chunk, by number; and by name those that tiles were cut from."""
 
     manifest: Manifest
+    wholes: dict[str, Sample]
     parts: tuple[tuple[int, int], ...]
     out: str
     facts: dict[str, Any]
@@ -104,20 +107,35 @@ def write_shards(manifest: Manifest, out: Path | str, options: ShardOptions) -> 
 
 
 def _make_plan(manifest: Manifest, out: str, options: ShardOptions) -> _Plan:
+    whole = manifest
     if options.crop is not None:
-        manifest = cut_manifest(manifest, options.crop)
+        manifest = cut_manifest(whole, options.crop)
     if not manifest.samples:
         raise InputError("the manifest has no samples")
-    # cards, classes and all else but the samples, which have a digest, and the root: data may be moved meanwhile
-    about = [getattr(manifest, field.name) for field in fields(Manifest) if field.name not in ("root", "samples")]
     facts = {
-        "manifest": f"{manifest.digest} {sha256(repr(about).encode())}",
+        "manifest": f"{whole.digest} {_digest_of_rest(manifest)}",
         "crop": options.crop,
         "chunk_size": options.chunk_size,
         "accept": sorted(options.accept),
     }
     parts = tuple(_divide(manifest.samples, options.chunk_size))
-    return _Plan(manifest=manifest, parts=parts, out=out, facts=facts, options=options)
+    kept = {sample.sample for sample in manifest.samples}
+    wholes = {sample.sample: sample for sample in whole.samples if sample.sample not in kept}
+    return _Plan(manifest=manifest, wholes=wholes, parts=parts, out=out, facts=facts, options=options)
+
+
+def _digest_of_rest(manifest: Manifest) -> str:
+    """Of the samples as they are cut, the cards, classes and all else but the root: data may be moved meanwhile."""
+    about = {
+        "samples": manifest.digest,
+        "layout": manifest.layout,
+        "sensors": [card.model_dump_json() for card in manifest.sensors.values()],
+        "classes": manifest.classes,
+        "mask_classes": sorted(manifest.mask_classes.items()),
+        "mask_colours": sorted(manifest.mask_colours.items()),
+        "subset": manifest.subset,
+    }
+    return sha256(json.dumps(about, sort_keys=True).encode())
 
 
 def _divide(samples: Sequence[Sample], chunk_size: int) -> Iterator[tuple[int, int]]:
@@ -174,9 +192,16 @@ def _pack_samples(plan: _Plan, number: int) -> tuple[list[bytes], list[dict[str,
     items: list[bytes] = []
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
+    verdicts: dict[str, set[tuple[str, str]]] = {}
     for sample in manifest.samples[slice(*plan.parts[number])]:
         try:
-            require_no_errors(check_sample(manifest.root, sample, manifest.sensors), plan.options.accept)
+            found = check_sample(manifest.root, sample, manifest.sensors)
+            if found and (whole := plan.wholes.get(name_of_whole(sample))):  # a tile without data is never clean
+                if lacks_data(manifest, sample):
+                    left_out[sample.sample] = NO_DATA
+                    continue
+                found = _judged_whole(manifest, whole, found, verdicts)
+            require_no_errors(found, plan.options.accept)
             item, packed = _pack_sample(manifest, sample, chunk_name(number), len(items))
         except InputError as error:
             left_out[sample.sample] = str(error)
@@ -187,12 +212,26 @@ def _pack_samples(plan: _Plan, number: int) -> tuple[list[bytes], list[dict[str,
     return items, rows, left_out
 
 
+def _judged_whole(
+    manifest: Manifest, whole: Sample, found: list[Finding], verdicts: dict[str, set[tuple[str, str]]]
+) -> list[Finding]:
+    """What was found of a tile; whether its bands are empty or of one value, the image that it was cut from says."""
+    if not any(one.kind in _OF_THE_WHOLE for one in found):
+        return found
+    if whole.sample not in verdicts:
+        of_whole = check_sample(manifest.root, whole, manifest.sensors)
+        verdicts[whole.sample] = {(one.kind, one.image) for one in of_whole}
+    verdict = verdicts[whole.sample]
+    return [one for one in found if one.kind not in _OF_THE_WHOLE or (one.kind, one.image) in verdict]
+
+
 def _require_few(left_out: dict[str, str], options: ShardOptions) -> None:
-    if len(left_out) <= options.skip_bad:
+    bad = {name: message for name, message in left_out.items() if message != NO_DATA}
+    if len(bad) <= options.skip_bad:
         return
-    listed = "\n".join(f"  sample {name}: {message}" for name, message in list(left_out.items())[:10])
+    listed = "\n".join(f"  sample {name}: {message}" for name, message in list(bad.items())[:10])
     raise InputError(
-        f"samples that cannot be used: at least {len(left_out)}, --skip-bad allows {options.skip_bad}:\n{listed}\n"
+        f"samples that cannot be used: at least {len(bad)}, --skip-bad allows {options.skip_bad}:\n{listed}\n"
         f"finished chunks are kept; start again after mending them"
     )
 
@@ -265,7 +304,8 @@ def _finish(plan: _Plan, storage: Storage) -> ShardIndex:
     _require_few(left_out, plan.options)
     made = [note for note in notes if note["chunk"]]
     if not made:
-        raise InputError("no sample can be used")
+        dropped = list(left_out.values()).count(NO_DATA)
+        raise InputError("no sample can be used" + (f": {dropped} tiles are without data" if dropped else ""))
     samples = tuple(sample_from_dict(row) for note in notes for row in note["rows"])
     files = {
         MANIFEST: _manifest_bytes(replace(plan.manifest, samples=samples)),
