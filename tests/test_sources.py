@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from shard_data import make_manifest, options
 
 from msgfm.config import config_from_dict
 from msgfm.data.mixture import Source
-from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, write_manifest
+from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, read_manifest, write_manifest
+from msgfm.data.shards.write import write_shards
 from msgfm.errors import InputError
+from msgfm.geo.raster import write_geotiff
 from msgfm.sensors import Sensor, load_sensor
 from msgfm.training.config import PretrainConfig, SourceConfig
 from msgfm.training.sources import agree_on_sensors, load_manifests, load_sources, share_batch_size
@@ -239,3 +243,25 @@ def test_a_card_without_statistics_is_refused(tmp_path):
     path = write(tmp_path / "a.parquet", [(("rgb",), "train")], {"rgb": altered("rgb", bands=bands)})
     with pytest.raises(InputError, match=r"sensor rgb: no mean and std for .*msgfm data stats"):
         agree_on_sensors(load_sources(recipe({"a": path})))
+
+
+def test_a_manifest_and_its_shards_are_not_trained_on_together(tmp_path):
+    def listing(folder: str) -> Path:
+        made = make_manifest(tmp_path / folder, 3)
+        write_manifest(made, tmp_path / folder / "it.parquet")
+        return tmp_path / folder / "it.parquet"
+
+    ours, theirs = listing("ours"), listing("theirs")
+    assert read_manifest(ours).digest == read_manifest(theirs).digest
+    # other images of the same names
+    write_geotiff(tmp_path / "theirs" / "0_radar.tif", np.full((2, 48, 48), -9, np.float32))
+    packed, tiles = tmp_path / "packed", tmp_path / "tiles"
+    write_shards(read_manifest(ours), packed, options())
+    write_shards(read_manifest(ours), tiles, options(crop=24))
+    for listed in ([ours, packed], [packed, ours], [ours, tiles], [tiles, packed], [ours, theirs, ours]):
+        with pytest.raises(InputError, match=r"source it: .* hold the same samples"):
+            of_one(listed)
+    assert len(of_one([ours, theirs], split="all", sensors=["sentinel1"])) == 6
+    assert len(of_one([packed, theirs], split="all", sensors=["sentinel1"])) == 6
+    assert len(of_one([theirs, tiles], split="all", sensors=["sentinel1"])) == 3 + 12
+    assert load_sources(recipe({"a": ours, "b": packed})), "two sources may share samples"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from msgfm.data.records import Manifest, read_manifest
 from msgfm.data.shards.cache import CacheLimits, remote_of
 from msgfm.data.shards.chunks import is_place
 from msgfm.data.shards.read import is_shards, open_shards
+from msgfm.data.shards.repeats import require_no_repeats
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor
 from msgfm.training.config import PretrainConfig, SourceConfig
@@ -64,7 +65,8 @@ def load_manifests(
     `limits` are for shards on S3. Manifests without samples of that split and those sensors are passed over.
 
     Raises:
-        InputError: none of them has any, none has a card of a chosen sensor, or files are gone.
+        InputError: none of them has any, none has a card of a chosen sensor, files are gone, or two of the source's
+            manifests hold the same samples.
     """
     wanted = split or source.split
     manifests = [open_manifest(location, limits) for location in source.manifest]
@@ -74,7 +76,7 @@ def load_manifests(
             f"source {name}: sensor {unknown[0]!r} has no card in its manifest, which has {', '.join(sorted(carded))}"
         )
     chosen = [
-        _only_images(manifest.only(wanted), source)
+        only_images(manifest.only(wanted), source.sensors, source.roles)
         for manifest in manifests
         if wanted == "all" or wanted in manifest.splits
     ]
@@ -89,6 +91,11 @@ def load_manifests(
         )
     for manifest in chosen:
         _require_files(name, manifest)
+    if split is None and len(manifests) > 1:
+        try:
+            require_no_repeats(zip(source.manifest, manifests, strict=True))
+        except InputError as error:
+            raise InputError(f"source {name}: {error}") from error
     return tuple(chosen)
 
 
@@ -97,13 +104,19 @@ def open_manifest(location: Path | str, limits: CacheLimits | None = None) -> Ma
     return open_shards(location, limits) if is_shards(location) else read_manifest(Path(location))
 
 
-def _only_images(manifest: Manifest, source: SourceConfig) -> Manifest:
-    """The manifest with images of the chosen sensors and roles, each role a sample; those without any are left out."""
-    cards = {name: card for name, card in manifest.sensors.items() if source.sensors is None or name in source.sensors}
+def only_images(manifest: Manifest, sensors: Collection[str] | None, roles: Sequence[str]) -> Manifest:
+    """The manifest with images of the chosen sensors and roles, each role a sample; those without any are left out.
+
+    Args:
+        manifest: any.
+        sensors: names of those to keep; None is all.
+        roles: of images; the sample that those of `before` make is named `NAME@before`.
+    """
+    cards = {name: card for name, card in manifest.sensors.items() if sensors is None or name in sensors}
     samples = [
         replace(sample, sample=f"{sample.sample}@{role}" if role else sample.sample, images=images)
         for sample in manifest.samples
-        for role in source.roles
+        for role in roles
         if (images := tuple(replace(i, role="") for i in sample.images if i.role == role and i.sensor in cards))
     ]
     return replace(manifest, sensors=cards, samples=tuple(samples))
