@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from small_runs import run, write_data, write_image, write_recipe
+from small_runs import refused, run, write_data, write_image, write_recipe
 
 import msgfm
 from msgfm.data.records import Manifest, read_manifest
@@ -185,3 +185,60 @@ def test_reconstruct_takes_another_image_size(world: World, tmp_path: Path) -> N
     picture = tmp_path / "picture.png"
     run("reconstruct", world.folder / "run", "--manifest", manifest, "--image-size", 64, "--out", picture)
     assert picture.is_file()
+
+
+# --- images with roles
+
+
+@pytest.fixture(scope="module")
+def change(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four places, each before and after: a manifest without any ordinary image."""
+    folder = tmp_path_factory.mktemp("change")
+    for i in range(4):
+        write_image(folder / "a" / f"{i}.tif", 1, 300 + i, 40)
+        write_image(folder / "b" / f"{i}.tif", 1, 400 + i, 40)
+    pictures = ["--sensor", "rgb@before=a", "--sensor", "rgb@after=b", "--sensor", "rgb@cloudy=a"]
+    run("data", "index", "pairs", folder, *pictures, "--check", 0, "--out", folder / "change.parquet")
+    return folder / "change.parquet"
+
+
+def rows_drawn(picture: Path) -> int:
+    from matplotlib.image import imread
+
+    return round(imread(picture).shape[0] / (1.15 * 1.6 * 110))
+
+
+def test_dates_are_drawn_and_scored_as_images_of_their_own(world: World, change: Path, tmp_path: Path) -> None:
+    picture, scores = tmp_path / "picture.png", tmp_path / "scores.csv"
+    command = ("reconstruct", world.folder / "run", "--manifest", change, "--out", picture, "--scores", scores)
+    run(*command, "--sample", "2")
+    assert rows_drawn(picture) == 2
+    assert int(read_scores(scores)["rgb->rgb"]["images"]) == 8
+    run(*command, "--role", "before", "--sample", "2")
+    assert rows_drawn(picture) == 1
+    before = read_scores(scores)["rgb->rgb"]
+    assert int(before["images"]) == 4
+    run(*command, "--role", "after", "--sample", "2@after")
+    assert rows_drawn(picture) == 1
+    assert read_scores(scores)["rgb->rgb"]["masked_l1"] != before["masked_l1"]
+
+
+def test_roles_and_samples_that_are_not_there_are_told(world: World, change: Path, tmp_path: Path) -> None:
+    command = ("reconstruct", world.folder / "run", "--manifest", change, "--out", tmp_path / "picture.png")
+    message = refused(*command, "--role", "pansharpened")
+    assert "the manifest has rgb@before, rgb@after, rgb@cloudy; the model knows dsm, rgb" in message
+    assert "images in the role pansharpened were asked for; take others with --role before" in message
+    assert "no sample '9' in the manifest; its samples are named like '0@before'" in refused(*command, "--sample", "9")
+    assert not (tmp_path / "picture.png").exists()
+
+
+def test_a_run_on_dates_draws_and_scores_them(change: Path, tmp_path: Path) -> None:
+    run("pretrain", write_recipe(tmp_path / "recipe.yaml", {"change": change}, epochs=1))
+    pictures = list((tmp_path / "run" / "pictures").iterdir())
+    assert len(pictures) == 1 and rows_drawn(pictures[0]) == 2
+
+
+def test_outputs_are_tried_before_the_model_is_loaded(world: World, tmp_path: Path) -> None:
+    manifest = world.folder / "data" / "relief.parquet"
+    message = refused("reconstruct", tmp_path / "no model", "--manifest", manifest, "--out", tmp_path)
+    assert f"cannot write {tmp_path}: it is a folder" in message

@@ -141,6 +141,13 @@ def reconstruct(
     manifest: Annotated[Path, typer.Option(help="Manifest of the samples.")],
     picture: Annotated[Path, typer.Option("--out", help="The picture to write (PNG).")] = Path("reconstruction.png"),
     split: Annotated[str, typer.Option(help="Which split to take samples from; `all` for every one.")] = "all",
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take images in this role, as `before`, alone; may be given often.",
+            show_default="none, before, after; each a sample",
+        ),
+    ] = None,
     sample: Annotated[list[str] | None, typer.Option(help="Name of a sample to draw; may be given often.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many to draw when none is named.")] = 4,
     image_size: Annotated[int | None, typer.Option(help="Side of the middle square; default: as trained.")] = None,
@@ -154,6 +161,8 @@ def reconstruct(
         msgfm reconstruct runs/first --manifest pairs.parquet --out picture.png
 
         msgfm reconstruct runs/first --manifest pairs.parquet --split val --scores scores.csv
+
+        msgfm reconstruct runs/first --manifest oscd.parquet --role before --role after
     """
     from msgfm.training.inspect import reconstruct_samples
 
@@ -162,6 +171,7 @@ def reconstruct(
         manifest,
         picture,
         split=split,
+        roles=role or [],
         names=sample or [],
         count=count,
         image_size=image_size,

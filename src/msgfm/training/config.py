@@ -12,6 +12,8 @@ from msgfm.data.shards.storage import as_location
 from msgfm.models.msgfm import ModelSettings
 
 Location = Annotated[Path | str, BeforeValidator(as_location)]
+ROLES = ("", "before", "after")
+"""Of the images that are trained on unless a source says otherwise; what is not cloudy, and on its native grid."""
 
 
 class SourceConfig(Config):
@@ -36,7 +38,7 @@ class SourceConfig(Config):
     batch_size: int | None = Field(default=None, ge=1)
     split: str = "train"
     sensors: tuple[str, ...] | None = Field(default=None, min_length=1)
-    roles: tuple[str, ...] = Field(default=("", "before", "after"), min_length=1)
+    roles: tuple[str, ...] = Field(default=ROLES, min_length=1)
     jitter: float = Field(default=0.0, ge=0, lt=1)
 
     @field_validator("manifest", mode="before")

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from rich.table import Table
 
-from msgfm.data.records import Manifest
+from msgfm.data.layouts.splits import spread_evenly
+from msgfm.data.records import Manifest, Sample
 from msgfm.errors import InputError
+from msgfm.files import require_writable
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import from_pretrained
+from msgfm.training.config import ROLES
 from msgfm.training.outcome import read_run_facts, scores_table
 from msgfm.training.pictures import draw_reconstructions
 from msgfm.training.reconstruction import load_example, score_reconstruction, write_scores
-from msgfm.training.sources import open_manifest
+from msgfm.training.sources import only_images, open_manifest
 
 
 def reconstruct_samples(
@@ -24,6 +27,7 @@ def reconstruct_samples(
     picture: Path,
     *,
     split: str,
+    roles: Sequence[str] = (),
     names: Sequence[str],
     count: int,
     image_size: int | None,
@@ -32,36 +36,73 @@ def reconstruct_samples(
 ) -> Table | None:
     """Draws samples of a manifest and, if `scores` is given, scores the split against the manifest's `train` split.
 
+    Images of different roles are taken as samples of their own, as in training.
+
+    Args:
+        folder: of the model.
+        manifest_path: of the samples.
+        picture: the file to draw into.
+        split: which split; `all` is every sample.
+        roles: which images to take; without any those that training takes unless a recipe says otherwise.
+        names: of the samples to draw; without any, `count` of them.
+        count: how many to draw where none is named.
+        image_size: side of the square in pixels; None is the size trained at.
+        seed: of the masks.
+        scores: the file to write scores into.
+
     Raises:
-        InputError: no such model, manifest, split or sample, or an image size that does not fit the masks.
+        InputError: no such model, manifest, split, role or sample, an image size that does not fit the masks, or a
+            file that cannot be written.
     """
+    for path in filter(None, (picture, scores)):
+        require_writable(path)
     model = from_pretrained(folder)
     size = image_size or trained_image_size(folder, model)
     square = max(model.config.mask_patch_size, model.config.stride)
     if size % square:
         raise InputError(f"--image-size {size} is not a multiple of {square} px, as this model's masks need")
     everything = open_manifest(manifest_path)
-    manifest = everything.only(split)
-    chosen = choose(manifest, model, names, count)
+    known = known_images(everything, model, tuple(roles) or ROLES)
+    manifest = known.only(split)
+    chosen = choose(manifest, names, count)
     examples = [load_example(model, manifest, sample, size, seed) for sample in chosen.samples]
     draw_reconstructions(model, examples, picture)
     if scores is None:
         return None
-    results = score_reconstruction(model, manifest_path.stem, [manifest], [everything.only("train")], size, seed=seed)
+    results = score_reconstruction(model, manifest_path.stem, [manifest], [known.only("train")], size, seed=seed)
     write_scores(results, scores)
     return scores_table(results)
 
 
-def choose(manifest: Manifest, model: MsGFM, names: Sequence[str], count: int) -> Manifest:
-    """The samples named, or `count` of them spread evenly over those that the model knows sensors of."""
-    known = [sample for sample in manifest.samples if any(name in model.sensors for name in sample.sensors)]
-    if not known:
-        raise InputError(f"the manifest has {', '.join(manifest.sensors)}; the model knows {', '.join(model.sensors)}")
-    by_name = {sample.sample: sample for sample in known}
-    if missing := [name for name in names if name not in by_name]:
-        raise InputError(f"no sample {missing[0]!r} in the manifest; its samples are named like {known[0].sample!r}")
-    step = max(len(known) // count, 1)
-    return replace(manifest, samples=tuple(by_name[name] for name in names) or tuple(known[::step][:count]))
+def known_images(manifest: Manifest, model: MsGFM, roles: Sequence[str]) -> Manifest:
+    """The manifest with images in these roles of the sensors that the model knows, each role a sample.
+
+    Raises:
+        InputError: there are none; the message says which there are.
+    """
+    known = only_images(manifest, model.sensors.keys(), roles)
+    if not known.samples:
+        there = list(dict.fromkeys(image.key for sample in manifest.samples for image in sample.images))
+        other = [role for _, at, role in (key.partition("@") for key in there) if at and role not in roles]
+        asked = " or ".join(f"in the role {role}" if role else "without a role" for role in roles)
+        raise InputError(
+            f"the manifest has {', '.join(there)}; the model knows {', '.join(model.sensors)}, and images {asked} were "
+            f"asked for{f'; take others with --role {other[0]}' if other else ''}"
+        )
+    return known
+
+
+def choose(manifest: Manifest, names: Sequence[str], count: int) -> Manifest:
+    """The samples named (of one with several roles all, unless its name has the role), or `count` spread evenly."""
+    chosen: list[Sample] = []
+    for name in names:
+        found = [sample for sample in manifest.samples if name in (sample.sample, sample.sample.rpartition("@")[0])]
+        if not found:
+            raise InputError(
+                f"no sample {name!r} in the manifest; its samples are named like {manifest.samples[0].sample!r}"
+            )
+        chosen += found
+    return replace(manifest, samples=tuple(chosen or spread_evenly(manifest.samples, count)))
 
 
 def trained_image_size(folder: Path, model: MsGFM) -> int:
