@@ -36,9 +36,9 @@ from real_images import (
 )
 
 from msgfm.data.checks import Finding, StoredImage, check_image
-from msgfm.data.checks.duplicates import Duplicates, fingerprint
+from msgfm.data.checks.duplicates import Duplicates, Origin, fingerprint
 from msgfm.data.checks.pairs import shift_findings
-from msgfm.data.checks.pooled import Pool
+from msgfm.data.checks.pooled import SETTLED, Pool
 from msgfm.data.checks.sample import examine_image
 from msgfm.data.layouts.listing import change_cards
 from msgfm.sensors import load_sensor
@@ -162,9 +162,11 @@ def judge_source(images: Sequence[StoredImage]) -> list[Finding]:
     pool, found = Pool({sensor.name: sensor}), []
     for image in images:
         seen, evidence = examine_image(image)
-        found += [replace(one, image=sensor.name) for one in seen]
-        pool.add({sensor.name: evidence})
-    return pool.judge(found)
+        source = pool.add({sensor.name: evidence})[sensor.name]
+        found += [(replace(one, image=sensor.name), source) for one in seen]
+    judgement = pool.judge()
+    kept = (judgement.judge(one, source) if one.kind in SETTLED else one for one, source in found)
+    return [*(one for one in kept if one is not None), *judgement.findings]
 
 
 def order_cases(originals: Sequence[Original], rng: np.random.Generator) -> Iterator[Case]:
@@ -315,17 +317,16 @@ def duplicate_cases(originals: Sequence[Original], rng: np.random.Generator) -> 
         twice = originals[int(rng.integers(len(originals)))]
         split = "val" if k % 2 else "train"
         kind = "duplicate-across-splits" if k % 2 else "duplicate"
-        duplicates, found = Duplicates(), []
-        for name, image, part in [
-            *((str(i), one.image, "train") for i, one in enumerate(originals)),
-            ("copy", twice.image, split),
-        ]:
-            one = fingerprint(replace(image, sample=name), split=part, key="rgb")
-            found += [*duplicates.add([one] if one else [])]
+        images = [*(one.image for one in originals), twice.image]
+        origins = [Origin(sample=str(i), split="train", key="rgb", file=one.file) for i, one in enumerate(images)]
+        origins[-1] = replace(origins[-1], split=split)
+        duplicates = Duplicates(origins.__getitem__)
+        prints = enumerate(fingerprint(image) for image in images)
+        found = [duplicates.add(i, one) for i, one in prints if one is not None]
         yield Case(
             row=f"copy in {'another' if k % 2 else 'the same'} split",
             kinds=(kind,),
-            findings=tuple(found),
+            findings=tuple(one for one in found if one is not None),
             held_out=twice.held_out,
         )
 

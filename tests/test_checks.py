@@ -14,6 +14,7 @@ from msgfm.cli import app
 from msgfm.data.checks import (
     KINDS,
     Finding,
+    Report,
     check_image,
     check_manifest,
     check_sample,
@@ -48,18 +49,22 @@ def radar(size: int = 64, seed: int = 0) -> np.ndarray:
     return np.stack([-11 + 2 * ground, -17.5 + 2 * ground + 0.5 * field(size, seed + 1)]).astype(np.float32)
 
 
-def surface(size: int = 64, seed: int = 0) -> np.ndarray:
+def surface(size: int = 64, seed: int = 0, smooth: float = 3.0) -> np.ndarray:
     """Reflectance x 10000 of plants and soil, mixed."""
     plants = np.array([200, 300, 600, 400, 1000, 2600, 3200, 3400, 3500, 3500, 1700, 800])
     soil = np.array([700, 900, 1300, 1700, 2000, 2200, 2400, 2500, 2700, 2700, 3300, 2800])
-    share = 1 / (1 + np.exp(-3 * field(size, seed)))
-    shade = np.clip(1 + 0.3 * field(size, seed + 1), 0.05, None)
+    share = 1 / (1 + np.exp(-3 * field(size, seed, smooth)))
+    shade = np.clip(1 + 0.3 * field(size, seed + 1, smooth), 0.05, None)
     mixed = plants[:, None, None] * share + soil[:, None, None] * (1 - share)
     return np.round(mixed * shade).astype(np.uint16)
 
 
 def kinds(found: list[Finding], severity: str = "error") -> set[str]:
     return {one.kind for one in found if one.severity == severity}
+
+
+def of(report: Report, kind: str) -> list[Finding]:
+    return [one for one in report.findings if one.kind == kind]
 
 
 def test_images_that_keep_to_their_cards_have_no_error() -> None:
@@ -205,7 +210,7 @@ def test_names_of_bands_in_the_file_count(tmp_path: Path) -> None:
     write_geotiff(tmp_path / "s1" / "0.tif", radar(), descriptions=("VV", "VH"))
     manifest = index_layout("pairs", tmp_path, LayoutOptions(sensors=("sentinel1=s1",))).manifest
     write_geotiff(tmp_path / "s1" / "0.tif", radar(), descriptions=("VH", "VV"))
-    found = check_manifest(manifest).of("band-name")
+    found = of(check_manifest(manifest), "band-name")
     assert [one.remedy for one in found] == ["--sensor sentinel1:VH,VV=PATTERN"]
 
 
@@ -266,17 +271,17 @@ def test_pixels_coarser_than_the_bands_or_finer_than_the_sensor_are_warned_of(
     place = {"crs": "EPSG:32632", "transform": Affine(pixel_m, 0, 5e5, 0, -pixel_m, 5e6)}
     write_geotiff(tmp_path / "s2" / "0.tif", surface(), **place)
     manifest = index_layout("pairs", tmp_path, LayoutOptions(sensors=("sentinel2_l2a=s2",))).manifest
-    found = check_manifest(manifest).of("resolution")
+    found = of(check_manifest(manifest), "resolution")
     assert [one.seen for one in found] == ([seen] if seen else [])
     if seen:
         mended = change_cards(manifest.sensors, [found[0].remedy.split()[1]])
-        assert check_manifest(replace(manifest, sensors=mended)).of("resolution") == ()
+        assert of(check_manifest(replace(manifest, sensors=mended)), "resolution") == []
 
 
 def test_several_types_of_numbers_in_one_source_are_warned_of(tmp_path: Path) -> None:
     for i, kind in enumerate((np.float32, np.float32, np.float64)):
         write_geotiff(tmp_path / "s1" / f"{i}.tif", radar(seed=i).astype(kind))
     manifest = index_layout("pairs", tmp_path, LayoutOptions(sensors=("sentinel1=s1",))).manifest
-    (found,) = check_manifest(manifest).of("data-type")
+    (found,) = of(check_manifest(manifest), "data-type")
     assert (found.severity, Path(found.file).name) == ("warning", "2.tif")
     assert "float32" in found.seen and "float64" in found.seen

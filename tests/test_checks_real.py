@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from msgfm.data.checks import Report, check_manifest
+from msgfm.data.checks import Finding, Report, check_manifest
 from msgfm.data.layouts import LayoutOptions, index_layout
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +24,10 @@ def report(root: Path, *sensors: str, settings: tuple[str, ...] = ()) -> Report:
     """Of what `msgfm data index pairs` and `msgfm data check` say."""
     options = LayoutOptions(sensors=sensors)
     return check_manifest(index_layout("pairs", root, options, settings=settings).manifest)
+
+
+def of(found: Report, kind: str) -> list[Finding]:
+    return [one for one in found.findings if one.kind == kind]
 
 
 @pytest.mark.slow
@@ -100,11 +104,11 @@ def test_clean_layouts_have_no_error(real_data: Path, layout: str, folder: str, 
 
 def test_the_mixed_offset_of_terramesh_is_found(real_data: Path) -> None:
     found = report(real_data / "TerraMesh", "sentinel2=S2L1C")
-    present = found.of("offset-present")
+    present = of(found, "offset-present")
     assert {Path(one.file).name[:4] for one in present} == {"282D", "609U"}
     assert {one.severity for one in present} == {"error"}
     assert {one.remedy for one in present} == {"--set sentinel2.offset=-1000"}
-    (mixed,) = found.of("offset-mixed")
+    (mixed,) = of(found, "offset-mixed")
     assert "2 images still have" in mixed.seen
     assert "38D_378R_2_3" in mixed.seen
 
@@ -122,7 +126,7 @@ def test_the_band_order_of_eurosat_is_found_and_named(real_data: Path) -> None:
 def test_the_twin_airplanes_of_uc_merced_are_found_and_nothing_else(real_data: Path) -> None:
     found = check_manifest(index_layout("image-folder", real_data / "UCMerced_LandUse").manifest)
     assert found.errors == ()
-    (twin,) = found.of("duplicate")
+    (twin,) = of(found, "duplicate")
     assert twin.file.endswith("airplane02.jpg")
     assert "airplane01.jpg" in twin.seen
 

@@ -13,6 +13,7 @@ from msgfm.data.layouts.listing import card_band
 from msgfm.data.records import RasterFile, Sample, SensorImage
 from msgfm.data.shards.chunks import is_place
 from msgfm.data.stored import read_stored as read_file
+from msgfm.errors import InputError
 from msgfm.geo.raster import RasterInfo, raster_info
 from msgfm.sensors import Sensor
 
@@ -30,9 +31,12 @@ def read_headers(root: Path, image: SensorImage) -> dict[str, RasterInfo]:
     """Headers of an image's files, by path; places in shards have none.
 
     Raises:
-        InputError: a file is missing or no raster.
+        InputError: a file is missing, a folder, or no raster.
     """
-    return {file.path: raster_info(root / file.path) for file in image.files if not is_place(file.path)}
+    paths = [file.path for file in image.files if not is_place(file.path)]
+    if folder := next((root / path for path in paths if (root / path).is_dir()), None):
+        raise InputError(f"{folder} is a folder, where the manifest lists an image file; index the data set again")
+    return {path: raster_info(root / path) for path in paths}
 
 
 def read_stored(root: Path, image: SensorImage, sensor: Sensor, headers: Headers, *, sample: str = "") -> StoredImage:
@@ -53,7 +57,8 @@ def name_findings(root: Path, image: SensorImage, sensor: Sensor, headers: Heade
         if file.path not in headers:
             continue
         info = headers[file.path]
-        said = [_card_band(info.descriptions[position - 1], sensor) for position in file.file_bands]
+        written = (info.descriptions[position - 1] for position in file.file_bands)
+        said = [card_band(name, sensor) if name else None for name in written]
         wrong = [name for name, other in zip(file.bands, said, strict=True) if other not in (None, name)]
         if wrong:
             order = ",".join(other or name for name, other in zip(file.bands, said, strict=True))
@@ -155,7 +160,3 @@ def _place(file: RasterFile, info: RasterInfo) -> tuple[str, tuple[float, float,
     left, top = info.transform @ (column, row)
     right, bottom = info.transform @ (column + width, row + height)
     return info.crs.to_string(), (float(left), float(bottom), float(right), float(top))
-
-
-def _card_band(name: str | None, sensor: Sensor) -> str | None:
-    return card_band(name, sensor) if name else None

@@ -9,6 +9,9 @@ from typing import Literal
 from msgfm.errors import InputError
 
 Severity = Literal["error", "warning", "undecided"]
+# Severity, kind, and the name of the sensor ("" for what concerns several).
+Group = tuple[Severity, str, str]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "undecided")
 
 # What a finding can be about. docs/data.md, "What `data check` looks at", says how each is told and where it ends.
 KINDS: dict[str, str] = {
@@ -57,8 +60,8 @@ class Finding:
         expected: what the card or the sensor's physics ask for.
         confidence: 0..1, how sure the check is of a finding; of an undecided one, how much speaks for it.
         remedy: what mends it; begins with the command-line option where one does (`--set sentinel2.offset=-1000`).
-        sample: of the manifest; empty for an image without one.
-        image: key of the image in its sample (`SensorImage.key`); likewise.
+        sample: of the manifest; empty for an image without one, and for what a source shows.
+        image: key of the image in its sample (`SensorImage.key`); empty for an image without one.
     """
 
     kind: str
@@ -72,6 +75,19 @@ class Finding:
     sample: str = ""
     image: str = ""
 
+    @property
+    def group(self) -> Group:
+        """What it is counted under."""
+        return self.severity, self.kind, self.image.partition("@")[0]
+
+    @property
+    def blank(self) -> bool:
+        """Whether the image shows nothing at all: no data, or one value, in every band.
+
+        Of a window of a larger image that is no fault of the file: whoever cuts windows leaves it out.
+        """
+        return self.severity == "error" and self.kind in ("empty-band", "constant-band") and not self.bands
+
     def __str__(self) -> str:
         bands = f", band {', '.join(self.bands)}" if self.bands else ""
         return (
@@ -82,8 +98,7 @@ class Finding:
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Errors before warnings before what is undecided; the surest first."""
-    ranks = ("error", "warning", "undecided")
-    return sorted(findings, key=lambda finding: (ranks.index(finding.severity), -finding.confidence))
+    return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.confidence))
 
 
 def require_kinds(names: Collection[str]) -> None:
@@ -92,19 +107,29 @@ def require_kinds(names: Collection[str]) -> None:
         raise InputError(f"no kind of finding {unknown[0]!r}; there are {', '.join(KINDS)}")
 
 
-def require_no_errors(findings: Iterable[Finding], accept: Collection[str] = (), *, shown: int = 10) -> None:
+def require_no_errors(
+    findings: Iterable[Finding], accept: Collection[str] = (), *, shown: int = 10, total: int | None = None
+) -> None:
     """Fails closed: raises `InputError` where a finding is an error whose kind is not accepted.
 
+    Args:
+        findings: what was found.
+        accept: kinds that are let through.
+        shown: so many errors are told in full.
+        total: how many such errors there are, where `findings` are only the first of each kind.
+
     Raises:
-        InputError: with the first `shown` of them.
+        InputError: with the first of them.
     """
     wrong = [finding for finding in findings if finding.severity == "error" and finding.kind not in accept]
     if not wrong:
         return
     lines = "".join(f"\n  {finding}" for finding in wrong[:shown])
-    more = f"\n  and {len(wrong) - shown} more" if len(wrong) > shown else ""
+    total = len(wrong) if total is None else total
+    rest = total - len(wrong[:shown])
+    more = f"\n  and {rest} more" if rest else ""
     # what cannot be read cannot be used, accepted or not
     kinds = " ".join(f"--accept {kind}" for kind in dict.fromkeys(f.kind for f in wrong) if kind != "unreadable")
     accepting = f"\nTo use the images as they are: {kinds}" if kinds else ""
-    number = f"{len(wrong)} errors" if len(wrong) > 1 else "an error"
+    number = f"{total} errors" if total > 1 else "an error"
     raise InputError(f"{number} against the sensor cards:{lines}{more}{accepting}")

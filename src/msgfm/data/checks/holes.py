@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from msgfm.data.checks.findings import Finding
 from msgfm.data.checks.images import StoredBand, StoredImage
 
+# So few pixels may well have one value; and so few, as the sensor has them, where the band is a coarse one. Of 614
+# windows of 28 such pixels of B09 of the real pack one is constant, of larger ones none.
+_ONE_VALUE = 16
+_FEW = 256
 # A border smaller than this share of the image is let pass.
 _SHARE = 0.01
 _SOLID_EDGE = 0.08
@@ -28,6 +32,11 @@ def hole_findings(image: StoredImage) -> Iterator[Finding]:
     yield from _border(image)
 
 
+def blank_findings(image: StoredImage) -> list[Finding]:
+    """Those of an image that shows nothing in any band (`Finding.blank`): of its unit nothing can be said then."""
+    return [one for one in (*_empty(image), *_constant(image)) if one.blank]
+
+
 def _empty(image: StoredImage) -> Iterator[Finding]:
     empty = tuple(one for one in image.bands if not one.valid.any())
     if empty:
@@ -35,7 +44,7 @@ def _empty(image: StoredImage) -> Iterator[Finding]:
             kind="empty-band",
             severity="error",
             file=empty[0].file,
-            bands=tuple(one.band.name for one in empty),
+            bands=_some(image, empty),
             seen="no pixel has data",
             expected="data in every band that is listed",
             confidence=1.0,
@@ -44,21 +53,31 @@ def _empty(image: StoredImage) -> Iterator[Finding]:
 
 
 def _constant(image: StoredImage) -> Iterator[Finding]:
-    flat = [one for one in image.bands if one.numbers.size > 16 and one.numbers[0] == one.numbers[-1]]
-    if not flat:
-        return
-    # Open sea is flat in an elevation model, and a black or white picture is a picture.
-    heights = all(one.band.unit == "m" for one in flat)
-    yield Finding(
-        kind="constant-band",
-        severity="warning" if heights else "error",
-        file=flat[0].file,
-        bands=tuple(one.band.name for one in flat),
-        seen=f"every pixel is {flat[0].numbers[0]:g}",
-        expected="more than one value",
-        confidence=0.99,
-        remedy=_without(image, {one.band.name for one in flat}),
-    )
+    """Bands of one value: errors before warnings."""
+    flat = [one for one in image.bands if one.numbers.size > _ONE_VALUE and one.numbers[0] == one.numbers[-1]]
+    flat = [one for one in flat if image.native_pixels(one) > _ONE_VALUE]
+    # Open sea is flat in an elevation model, a few pixels of cirrus (B10) or aerosol (B01) are alike by chance.
+    plausible = [one for one in flat if one.band.unit == "m" or image.native_pixels(one) < _FEW]
+    if len(flat) == len(image.bands) and any(one.band.unit != "m" for one in flat):
+        plausible = []  # but not all bands at once
+    wrong = [one for one in flat if one not in plausible]
+    for severity, bands in (("error", wrong), ("warning", plausible)):
+        if bands:
+            yield Finding(
+                kind="constant-band",
+                severity="error" if severity == "error" else "warning",
+                file=bands[0].file,
+                bands=_some(image, bands),
+                seen=f"every pixel is {bands[0].numbers[0]:g}",
+                expected="more than one value",
+                confidence=0.99 if severity == "error" else 0.5,
+                remedy=_without(image, {one.band.name for one in bands}),
+            )
+
+
+def _some(image: StoredImage, bands: Sequence[StoredBand]) -> tuple[str, ...]:
+    """Their names; none where they are all that the image has."""
+    return tuple(one.band.name for one in bands) if len(bands) < len(image.bands) else ()
 
 
 def _without(image: StoredImage, names: set[str]) -> str:

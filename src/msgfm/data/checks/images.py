@@ -61,11 +61,6 @@ class StoredBand:
         """Stored numbers in the card's unit."""
         return (stored + self.band.offset) * self.band.scale
 
-    @property
-    def valid_share(self) -> float:
-        """Pixels with data, of all."""
-        return float(self.valid.mean()) if self.valid.size else 0.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
@@ -110,6 +105,21 @@ class StoredImage:
             values.append(one.physical(one.stored[grid].real.astype(np.float64)))
             valid &= one.valid[grid]
         return np.stack([value[valid] for value in values])
+
+    @property
+    def of_complex(self) -> bool:
+        """Whether any band has complex numbers."""
+        return any(one.stored.dtype.kind == "c" for one in self.bands)
+
+    def native_pixels(self, one: StoredBand) -> float:
+        """Pixels of a band before it was repeated or interpolated to the grid that it has here."""
+        listed = [other.band.gsd_m for other in self.bands if other.band.gsd_m]
+        pixel = self.gsd_m or (min(listed) if listed else None)
+        if pixel is None or not one.band.gsd_m:
+            return float(one.stored.size)
+        finest = max(max(other.stored.shape) for other in self.bands)
+        coarseness = one.band.gsd_m / (pixel * finest / max(one.stored.shape))
+        return float(one.stored.size / max(1.0, coarseness) ** 2)
 
     @property
     def of_integers(self) -> bool:

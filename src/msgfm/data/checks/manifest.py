@@ -5,48 +5,75 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 
-from msgfm.data.checks.duplicates import Duplicates
-from msgfm.data.checks.findings import Finding, require_kinds, sort_findings
-from msgfm.data.checks.pooled import Pool
+from msgfm.data.checks.duplicates import Duplicates, Origin
+from msgfm.data.checks.findings import require_kinds
+from msgfm.data.checks.journal import Journal
+from msgfm.data.checks.pooled import SETTLED, Pool
 from msgfm.data.checks.report import Report
 from msgfm.data.checks.sample import Examination, examine_sample
+from msgfm.data.checks.tally import Tally
 from msgfm.data.processes import fresh_processes
 from msgfm.data.records import Manifest, Sample
 from msgfm.progress import track
 
 _CHUNK = 16
+# Images are numbered by sample and place in it, so that a number leads back to the name.
+_IMAGES = 1 << 16
 
 
 def check_manifest(
-    manifest: Manifest, *, limit: int | None = None, workers: int = 0, accept: Collection[str] = ()
+    manifest: Manifest,
+    *,
+    limit: int | None = None,
+    workers: int = 0,
+    accept: Collection[str] = (),
+    keep: int = 100,
+    journal: Journal | None = None,
 ) -> Report:
     """Holds the images of a manifest against their cards and against each other.
 
-    Images are read once and forgotten; what is kept of each is a fingerprint of 16 bytes, and sums.
+    Images are read once and forgotten. What is kept of each is a fingerprint and a number, in 24 to 48 bytes (72 while
+    their table grows); what is kept of findings does not grow with the manifest: their numbers and the first of each
+    group, and sums for each source (a sensor's images with the same bands). The manifest itself is in memory.
 
     Args:
         manifest: the manifest.
         limit: look at so many samples only, spread evenly; None is all.
         workers: processes that read; 0 is this one.
         accept: kinds of findings that are no errors.
+        keep: findings that the report holds of each kind, severity and sensor.
+        journal: takes all findings.
 
     Raises:
         InputError: `accept` names a kind that there is not.
     """
     require_kinds(accept)
     samples = spread(manifest.samples, limit)
-    findings: list[Finding] = []
-    duplicates, pool = Duplicates(), Pool(manifest.sensors)
-    for examined in track(_examined(manifest, samples, workers), "checking", len(samples)):
-        findings.extend(examined.findings)
-        findings.extend(duplicates.add(examined.fingerprints))
-        pool.add(examined.evidence)
-    return Report(
-        findings=tuple(sort_findings(pool.judge(findings))),
+    duplicates, pool = Duplicates(partial(_origin, manifest, samples)), Pool(manifest.sensors)
+    tally = Tally(keep)
+    takers: list[Tally | Journal] = [tally, *([] if journal is None else [journal])]
+    for number, examined in enumerate(track(_examined(manifest, samples, workers), "checking", len(samples))):
+        sources = pool.add(examined.evidence)
+        twins = (duplicates.add(number * _IMAGES + i, one) for i, one in examined.fingerprints.items())
+        for finding in (*examined.findings, *(twin for twin in twins if twin is not None)):
+            source = sources.get(finding.image) if finding.kind in SETTLED else None
+            for taker in takers:
+                taker.take(finding, source)
+    judgement = pool.judge()
+    for taker in takers:
+        taker.settle(judgement.judge)
+        for finding in judgement.findings:
+            taker.take(finding)
+    report = Report(
+        findings=tally.findings,
+        counts=tally.counts,
         checked=len(samples),
         samples=len(manifest.samples),
         accepted=tuple(accept),
     )
+    if journal is not None:
+        journal.finish(report.numbers())
+    return report
 
 
 def spread(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
@@ -54,6 +81,14 @@ def spread(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
     if limit is None or limit >= len(samples):
         return samples
     return [samples[i * len(samples) // limit] for i in range(limit)]
+
+
+def _origin(manifest: Manifest, samples: Sequence[Sample], number: int) -> Origin:
+    """Where the image with a number stands."""
+    sample = samples[number // _IMAGES]
+    image = sample.images[number % _IMAGES]
+    file = str(manifest.root / image.files[0].path)
+    return Origin(sample=sample.sample, split=sample.split, key=image.key, file=file)
 
 
 def _examined(manifest: Manifest, samples: Sequence[Sample], workers: int) -> Iterable[Examination]:

@@ -1,46 +1,57 @@
 """What several images of one source say together where each alone may not.
 
 Files of one source were made by one program, so evidence adds up: a thousand pictures that each say "rather RGB" say it
-together beyond doubt. Two things follow. Where the source is decided, single images that could not decide are no longer
-listed as undecided. And where decided images of one source contradict each other, that is an error of its own: a mixed
-offset teaches a model that the same ground differs by 0.1.
+together beyond doubt. Three things follow. Where the source is decided, single images that could not decide are no
+longer listed as undecided. Images whose bands are in another order than listed are all told the same one. And where
+decided images of one source contradict each other, that is an error of its own: a mixed offset teaches a model that
+the same ground differs by 0.1.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from msgfm.data.checks import colour, spectral
 from msgfm.data.checks.findings import Finding
 from msgfm.data.checks.sample import Evidence
 from msgfm.data.checks.sentinel2 import OFFSET
+from msgfm.data.checks.sums import Source, SourceSums
 from msgfm.sensors import Sensor
 
 _ENOUGH = 3
 # A source of beaches is bluer than most; one of any ground with red and blue exchanged is bluer still.
 _MEAN_ODDS = 2.0
+# Kinds of findings of single images that their source may settle.
+SETTLED = ("rgb-order", "band-order")
 
 
-@dataclass
-class _Source:
-    """Running sums over the images of one sensor (and role) with the same bands."""
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What sources show.
 
-    file: str
-    bands: tuple[str, ...]
-    offsets: Counter[str] = field(default_factory=Counter)
-    example: dict[str, str] = field(default_factory=dict)
-    odds: float = 0.0
-    pictures: int = 0
-    margins: NDArray[np.float64] | None = None
-    ordered: int = 0
-    types: dict[tuple[str, ...], str] = field(default_factory=dict)
-    files: set[int] = field(default_factory=set)  # hashes: a million names would fill memory
+    Args:
+        findings: of sources.
+        settled: kinds that a source decides, so that undecided images of it are no findings.
+        orders: of the bands of all misplaced images of a source.
+    """
+
+    findings: tuple[Finding, ...]
+    settled: frozenset[tuple[Source, str]]
+    orders: Mapping[Source, tuple[str, ...]]
+
+    def judge(self, finding: Finding, source: Source) -> Finding | None:
+        """What becomes of a finding of one image; None where its source settles it."""
+        if finding.severity == "undecided":
+            return None if (source, finding.kind) in self.settled else finding
+        order = self.orders.get(source)
+        if finding.kind != "band-order" or order is None:
+            return finding
+        remedy = spectral.order_remedy(source[0].partition("@")[0], order)
+        return replace(finding, bands=spectral.moved(source[1], order), remedy=remedy)
 
 
 class Pool:
@@ -48,44 +59,32 @@ class Pool:
 
     def __init__(self, sensors: Mapping[str, Sensor]) -> None:
         self._sensors = sensors
-        self._sources: dict[tuple[str, tuple[str, ...]], _Source] = {}
+        self._sources: dict[Source, SourceSums] = {}
 
-    def add(self, evidence: Mapping[str, Evidence]) -> None:
-        """Of one sample."""
+    def add(self, evidence: Mapping[str, Evidence]) -> dict[str, Source]:
+        """Of one sample; returns the source of each image, by its key."""
         for key, one in evidence.items():
-            source = self._sources.setdefault((key, one.bands), _Source(file=one.file, bands=one.bands))
-            source.types.setdefault(one.types, one.file)
-            source.files.add(hash(one.file))
-            if one.offset is not None:
-                source.offsets[one.offset.state] += 1
-                source.example.setdefault(one.offset.state, one.file)
-            if one.odds is not None:
-                source.odds += one.odds
-                source.pictures += 1
-            if one.order is not None:
-                source.margins = one.order.margins + (0 if source.margins is None else source.margins)
-                source.ordered += 1
+            sums = self._sources.setdefault((key, one.bands), SourceSums(file=one.file, bands=one.bands))
+            sums.add(one)
+        return {key: (key, one.bands) for key, one in evidence.items()}
 
-    def judge(self, findings: Iterable[Finding]) -> list[Finding]:
-        """The findings of single images, less what their source decides, and those of sources."""
-        kept = list(findings)
-        for (key, _), source in self._sources.items():
-            sensor = self._sensors[key.partition("@")[0]].name
-            judged = [*_offsets(sensor, source), *_colours(sensor, source), *_orders(sensor, source), *_types(source)]
-            settled = _settled_kinds(source) | {one.kind for one in judged if one.kind in ("rgb-order", "band-order")}
-            kept = [
-                one
-                for one in kept
-                if one.severity != "undecided"
-                or one.image != key
-                or one.kind not in settled
-                or hash(one.file) not in source.files
-            ]
-            kept += [replace(one, image=key) for one in judged]
-        return kept
+    def judge(self) -> Judgement:
+        """What the sources show."""
+        findings: list[Finding] = []
+        settled: set[tuple[Source, str]] = set()
+        orders = {}
+        for source, sums in self._sources.items():
+            sensor = self._sensors[source[0].partition("@")[0]].name
+            judged = [*_offsets(sensor, sums), *_colours(sensor, sums), *_orders(sensor, sums), *_types(sums)]
+            findings += [replace(one, image=source[0]) for one in judged]
+            kinds = _settled_kinds(sums) | {one.kind for one in judged if one.kind in SETTLED}
+            settled |= {(source, kind) for kind in kinds}
+            if (order := sums.common_order()) is not None:
+                orders[source] = order
+        return Judgement(findings=tuple(findings), settled=frozenset(settled), orders=orders)
 
 
-def _settled_kinds(source: _Source) -> set[str]:
+def _settled_kinds(source: SourceSums) -> set[str]:
     """Kinds that the source's images together show to be right."""
     settled = set()
     if source.pictures >= _ENOUGH and _together(source.odds, source.pictures) > colour.MARGIN:
@@ -101,7 +100,7 @@ def _together(total: Any, images: int) -> Any:
     return total / np.sqrt(images)
 
 
-def _offsets(sensor: str, source: _Source) -> Iterator[Finding]:
+def _offsets(sensor: str, source: SourceSums) -> Iterator[Finding]:
     absent, present = source.offsets["absent"], source.offsets["present"]
     if absent and present:
         yield Finding(
@@ -116,22 +115,11 @@ def _offsets(sensor: str, source: _Source) -> Iterator[Finding]:
         )
 
 
-def _colours(sensor: str, source: _Source) -> Iterator[Finding]:
+def _colours(sensor: str, source: SourceSums) -> Iterator[Finding]:
     if source.pictures < _ENOUGH:
         return
     mean, together = source.odds / source.pictures, _together(source.odds, source.pictures)
-    if together > colour.MARGIN:
-        yield Finding(
-            kind="rgb-order",
-            severity="undecided",
-            file=source.file,
-            seen=f"{source.pictures} pictures together are red, green, blue (log-odds of {mean:+.1f} in their mean); "
-            "single ones among them that are not would not be seen",
-            expected="files of one source to be alike",
-            confidence=0.1,
-            remedy="nothing to mend if one program wrote them all",
-        )
-    elif together < -colour.MARGIN and mean < -_MEAN_ODDS:
+    if together < -colour.MARGIN and mean < -_MEAN_ODDS:
         yield Finding(
             kind="rgb-order",
             severity="error",
@@ -144,18 +132,18 @@ def _colours(sensor: str, source: _Source) -> Iterator[Finding]:
         )
 
 
-def _orders(sensor: str, source: _Source) -> Iterator[Finding]:
+def _orders(sensor: str, source: SourceSums) -> Iterator[Finding]:
     if source.ordered < _ENOUGH or source.margins is None:
         return
     margins = _together(source.margins, source.ordered)
     worst = int(margins.argmin())
     if margins[worst] < -spectral.MARGIN:
-        order = [source.bands[i] for i in np.argsort(spectral.arrangements(len(source.bands))[worst])]
+        order = source.common_order() or _arranged(source.bands, worst)
         yield Finding(
             kind="band-order",
             severity="error",
             file=source.file,
-            bands=tuple(name for name, listed in zip(order, source.bands, strict=True) if name != listed),
+            bands=spectral.moved(source.bands, order),
             seen=f"another order fits {source.ordered} images better by {-margins[worst]:.1f} (log-likelihood)",
             expected=f"the spectrum of {', '.join(source.bands)}",
             confidence=0.95,
@@ -175,7 +163,12 @@ def _orders(sensor: str, source: _Source) -> Iterator[Finding]:
         )
 
 
-def _types(source: _Source) -> Iterator[Finding]:
+def _arranged(bands: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """The bands in one of `arrangements`."""
+    return tuple(bands[i] for i in np.argsort(spectral.arrangements(len(bands))[number]))
+
+
+def _types(source: SourceSums) -> Iterator[Finding]:
     if len(source.types) < 2:
         return
     first, *others = (f"{' and '.join(types)} (as {file})" for types, file in source.types.items())

@@ -1,89 +1,91 @@
-"""What `msgfm data check` shows: findings by kind, with counts and examples, or all of them as JSON."""
+"""What `msgfm data check` shows: how many findings there are of each kind, with the first of them."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group as Parts
 from rich.markup import escape
 from rich.table import Table
 
-from msgfm.data.checks.findings import KINDS, Finding, require_no_errors
+from msgfm.data.checks.findings import KINDS, SEVERITIES, Finding, Group, Severity, require_no_errors
 
-_COLOURS = {"error": "red", "warning": "yellow", "undecided": "cyan"}
+_COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "undecided": "cyan"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The findings of a manifest.
+    """What was found in a manifest.
 
     Args:
-        findings: worst first.
+        findings: the first of each group, worst first: not all, as a manifest of millions may have millions.
+        counts: how many there are of each group.
         checked: samples that were looked at.
         samples: of the manifest.
         accepted: kinds that are no errors here.
     """
 
     findings: tuple[Finding, ...]
+    counts: Mapping[Group, int]
     checked: int
     samples: int
     accepted: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Errors whose kind is not accepted."""
-        return tuple(one for one in self.findings if one.severity == "error" and one.kind not in self.accepted)
+        """The first errors of each group whose kind is not accepted."""
+        return self._first("error")
 
     @property
     def undecided(self) -> tuple[Finding, ...]:
-        """What the images do not say, of kinds that are not accepted."""
-        return tuple(one for one in self.findings if one.severity == "undecided" and one.kind not in self.accepted)
+        """The first of what the images do not say, of kinds that are not accepted."""
+        return self._first("undecided")
 
-    def of(self, kind: str) -> tuple[Finding, ...]:
-        """The findings of a kind."""
-        return tuple(one for one in self.findings if one.kind == kind)
+    def count(self, severity: Severity) -> int:
+        """How many findings there are of kinds that are not accepted."""
+        counts = self.counts.items()
+        return sum(number for (own, kind, _), number in counts if own == severity and kind not in self.accepted)
 
     def require_no_errors(self) -> None:
         """Raises `InputError` where there are errors that are not accepted."""
-        require_no_errors(self.findings, self.accepted)
+        require_no_errors(self.findings, self.accepted, total=self.count("error"))
 
-    def as_json(self) -> str:
-        """Everything, for programs."""
-        head: dict[str, Any] = {"checked": self.checked, "samples": self.samples, "accepted": self.accepted}
-        counts = {severity: sum(one.severity == severity for one in self.findings) for severity in _COLOURS}
-        return json.dumps(head | {"counts": counts, "findings": [asdict(one) for one in self.findings]}, indent=2)
+    def numbers(self) -> dict[str, Any]:
+        """How much was checked and found, accepted or not, for programs."""
+        counts = {severity: sum(n for group, n in self.counts.items() if group[0] == severity) for severity in _COLOURS}
+        return {"checked": self.checked, "samples": self.samples, "accepted": self.accepted, "counts": counts}
 
-    def table(self, examples: int = 2) -> Group:
-        """For a terminal: a row for each kind and severity, with the first findings of each.
+    def table(self, examples: int = 2) -> Parts:
+        """For a terminal: a row for each kind, severity and sensor, with the first findings of each.
 
         Args:
-            examples: findings shown of each kind.
+            examples: findings shown of each.
         """
-        groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-        for one in self.findings:
-            groups[one.severity, one.kind].append(one)
         table = Table(show_lines=True)
         table.add_column("finding")
         table.add_column("images", justify="right")
         table.add_column("seen, expected, what to do", overflow="fold", ratio=1)
-        for (severity, kind), found in sorted(groups.items(), key=lambda item: list(_COLOURS).index(item[0][0])):
-            colour = _COLOURS[severity]
+        for group in sorted(self.counts, key=lambda group: SEVERITIES.index(group[0])):
+            severity, kind, sensor = group
             accepted = " (accepted)" if kind in self.accepted else ""
-            name = f"[{colour}]{severity}[/]{accepted}\n[bold]{kind}[/]"
-            cell = "\n".join(_shown(one) for one in found[:examples])
-            more = f"\n[dim]and {len(found) - examples} more (--json lists all)[/]" if len(found) > examples else ""
-            table.add_row(name, str(len(found)), f"[italic]{escape(KINDS[kind])}[/]\n{cell}{more}")
-        return Group(*([table] if groups else []), self.summary())
+            name = f"[{_COLOURS[severity]}]{severity}[/]{accepted}\n[bold]{kind}[/]\n{escape(sensor)}".rstrip()
+            shown = [one for one in self.findings if one.group == group][:examples]
+            rest = self.counts[group] - len(shown)
+            more = f"[dim]and {rest} more (--json lists all)[/]" if rest else ""
+            lines = [f"[italic]{escape(KINDS[kind])}[/]", *(_shown(one) for one in shown), *([more] if more else [])]
+            table.add_row(name, str(self.counts[group]), "\n".join(lines))
+        return Parts(*([table] if self.counts else []), self.summary())
 
     def summary(self) -> str:
         """One line: how many samples were checked, and how many findings there are of each severity."""
-        found = [(len(self.errors), "errors"), (len(self.undecided), "undecided")]
-        found.insert(1, (sum(one.severity == "warning" for one in self.findings), "warnings"))
-        counts = ", ".join(f"{number} {name}" for number, name in found)
+        names = {"error": "errors", "warning": "warnings", "undecided": "undecided"}
+        counts = ", ".join(f"{self.count(severity)} {names[severity]}" for severity in SEVERITIES)
         return f"checked {self.checked} of {self.samples} samples: {counts}"
+
+    def _first(self, severity: Severity) -> tuple[Finding, ...]:
+        return tuple(one for one in self.findings if one.severity == severity and one.kind not in self.accepted)
 
 
 def _shown(one: Finding) -> str:

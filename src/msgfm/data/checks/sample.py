@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from msgfm.data.checks.colour import colour_finding, colour_odds
-from msgfm.data.checks.duplicates import Fingerprint, fingerprint
+from msgfm.data.checks.duplicates import fingerprint
 from msgfm.data.checks.files import grid_findings, name_findings, read_headers, read_stored, resolution_findings
 from msgfm.data.checks.findings import Finding, sort_findings
 from msgfm.data.checks.heights import height_findings
-from msgfm.data.checks.holes import hole_findings
+from msgfm.data.checks.holes import blank_findings, hole_findings
 from msgfm.data.checks.images import StoredImage
 from msgfm.data.checks.pairs import shift_findings
 from msgfm.data.checks.radar import polarisation_findings
@@ -51,12 +51,12 @@ class Examination:
 
     Args:
         findings: worst first.
-        fingerprints: one for each image.
+        fingerprints: of its images, by their place in the sample.
         evidence: by `SensorImage.key`.
     """
 
     findings: tuple[Finding, ...]
-    fingerprints: tuple[Fingerprint, ...] = ()
+    fingerprints: Mapping[int, int] = field(default_factory=dict)
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
 
@@ -86,29 +86,29 @@ def examine_sample(root: Path, sample: Sample, sensors: Mapping[str, Sensor]) ->
     """As `check_sample`, with what the whole manifest's checks need."""
     found: list[Finding] = []
     images: list[StoredImage] = []
-    fingerprints: list[Fingerprint] = []
+    fingerprints: dict[int, int] = {}
     evidence: dict[str, Evidence] = {}
     headers: dict[str, RasterInfo] = {}
-    for image in sample.images:
+    for i, image in enumerate(sample.images):
         sensor = sensors[image.sensor]
         try:
             headers |= read_headers(root, image)
             stored = read_stored(root, image, sensor, headers, sample=sample.sample)
         except InputError as error:
-            found.append(_unreadable(str(root / image.files[0].path), error))
+            found.append(_unreadable(str(root / image.files[0].path), image.key, error))
             continue
-        found.extend(name_findings(root, image, sensor, headers))
-        found.extend(resolution_findings(root, image, sensor, headers))
         seen, evidence[image.key] = examine_image(stored)
+        seen += [*name_findings(root, image, sensor, headers), *resolution_findings(root, image, sensor, headers)]
         found.extend(replace(finding, image=image.key) for finding in seen)
-        images.append(stored)
-        if (one := fingerprint(stored, split=sample.split, key=image.key)) is not None:
-            fingerprints.append(one)
+        if not stored.of_complex:  # nor can the others be compared with such a one
+            images.append(stored)
+        if (one := fingerprint(stored)) is not None:
+            fingerprints[i] = one
     found.extend(grid_findings(root, sample, headers))
     found.extend(shift_findings(images))
     return Examination(
         findings=tuple(replace(finding, sample=sample.sample) for finding in sort_findings(found)),
-        fingerprints=tuple(fingerprints),
+        fingerprints=fingerprints,
         evidence=evidence,
     )
 
@@ -121,9 +121,7 @@ def examine_image(image: StoredImage) -> tuple[list[Finding], Evidence]:
     """
     types = tuple(sorted({str(one.stored.dtype) for one in image.bands}))
     evidence = Evidence(file=image.file, bands=image.names, types=types)
-    found = list(_structure(image))
-    if not found:
-        found += unit_findings(image)
+    found = list(_structure(image)) or blank_findings(image) or list(unit_findings(image))
     if any(one.severity == "error" for one in found):
         return sort_findings(found), evidence
     offset = offset_evidence(image)
@@ -144,29 +142,33 @@ def examine_image(image: StoredImage) -> tuple[list[Finding], Evidence]:
 def _structure(image: StoredImage) -> Iterator[Finding]:
     """Band count and type."""
     if image.surplus:
+        there, listed = len(image.bands) + max(image.surplus, 0), len(image.bands) - min(image.surplus, 0)
         yield Finding(
             kind="band-count",
             severity="error",
             file=image.file,
-            seen=f"{len(image.bands) + image.surplus} bands",
-            expected=f"the {len(image.bands)} of sensor {image.sensor.name}",
+            seen=f"{there} bands",
+            expected=f"the {listed} of sensor {image.sensor.name}",
             confidence=1.0,
-            remedy=f"--sensor {image.sensor.name}:BAND,...=PATTERN with the bands that there are, or PATTERN@1-3",
+            remedy=f"--sensor {image.sensor.name}:BAND,...=PATTERN with the bands that there are"
+            + (f", or PATTERN@1-{listed} for the first {listed}" if there > listed else ""),
         )
-    if complex_bands := tuple(one.band.name for one in image.bands if one.stored.dtype.kind == "c"):
+    if image.of_complex:
+        unit = image.bands[0].band.unit
         yield Finding(
             kind="data-type",
             severity="error",
             file=image.file,
-            bands=complex_bands,
-            seen="complex numbers",
-            expected=f"real numbers in {image.bands[0].band.unit}",
+            bands=tuple(one.band.name for one in image.bands if one.stored.dtype.kind == "c"),
+            seen="complex numbers, as in single look complex (SLC) radar data",
+            expected=f"real numbers in {unit}",
             confidence=1.0,
-            remedy="convert the files: amplitude or power of the complex signal, then decibel",
+            remedy="take the intensity (power) instead, |z|^2, calibrated"
+            + (", and convert it to decibel, 10*log10(power)" if unit.lower() == "db" else ""),
         )
 
 
-def _unreadable(file: str, error: InputError) -> Finding:
+def _unreadable(file: str, key: str, error: InputError) -> Finding:
     return Finding(
         kind="unreadable",
         severity="error",
@@ -175,4 +177,5 @@ def _unreadable(file: str, error: InputError) -> Finding:
         expected="a whole file with the bands and pixels that the manifest lists",
         confidence=1.0,
         remedy="fetch the file again, or leave it out when indexing (--skip-bad)",
+        image=key,
     )

@@ -6,7 +6,7 @@ reflectance.
 
 What tells: B10 of Level-1C sees cirrus only, and lies near 0 over most of the Earth, hence near 1000 where the offset
 is in; and the darkest pixels of an image over all bands (water, shade, and snow in the short-wave infrared) lie within
-a few hundred of 0 or of 1000. A scene without anything dark is undecided, unless others of its source tell.
+a few hundred of 0 or of 1000. A scene without anything dark is undecided.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from msgfm.data.checks.findings import Finding
 from msgfm.data.checks.images import StoredBand, StoredImage
+from msgfm.data.layouts.listing import SENTINEL2_L1C
 from msgfm.sensors import Sensor
 
 OFFSET = 1000.0
@@ -48,9 +49,8 @@ class OffsetEvidence:
 
 def is_sentinel2(sensor: Sensor) -> bool:
     """Whether a card describes Sentinel-2 as ESA scales it: its band names, and reflectance in steps of 0.0001."""
-    names = {f"B{number:02d}" for number in range(1, 13)} | {"B8A"}
     steps = all(band.unit == "reflectance" and np.isclose(band.scale, _QUANTUM) for band in sensor.bands)
-    return steps and names.issuperset(sensor.band_names)
+    return steps and set(SENTINEL2_L1C).issuperset(sensor.band_names)
 
 
 def offset_evidence(image: StoredImage) -> OffsetEvidence | None:

@@ -57,6 +57,29 @@ _QUANTIFICATION = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
+class Features:
+    """What the bands of an image are like, or are expected to be, or how far that spreads.
+
+    Args:
+        z: n x n, Fisher's z of their correlations.
+        ratio: n x n, logs of the ratios of their medians.
+        fineness: n, NaN where the bands' grids differ.
+    """
+
+    z: Array
+    ratio: Array
+    fineness: Array
+
+    def plus(self, other: Features) -> Features:
+        """The sum."""
+        return Features(z=self.z + other.z, ratio=self.ratio + other.ratio, fineness=self.fineness + other.fineness)
+
+    def over(self, number: int) -> Features:
+        """Divided by a number."""
+        return Features(z=self.z / number, ratio=self.ratio / number, fineness=self.fineness / number)
+
+
+@dataclass(frozen=True, kw_only=True)
 class OrderEvidence:
     """How the listed order compares with others, of one image.
 
@@ -65,12 +88,18 @@ class OrderEvidence:
         margins: by which the listed order's score exceeds that of each of `arrangements(len(bands))`.
         best: the arrangement of the highest score, as names in the files' order.
         lead: by which it exceeds the listed order; 0 where that is the best.
+        features: that the scores rest on.
+        names: Sentinel-2's names of the bands, as listed.
+        toa: whether levels are those above the atmosphere.
     """
 
     bands: tuple[str, ...]
     margins: Array
     best: tuple[str, ...]
     lead: float
+    features: Features
+    names: tuple[str, ...]
+    toa: bool
 
 
 def order_evidence(image: StoredImage, offset: float = 0.0) -> OrderEvidence | None:
@@ -88,22 +117,51 @@ def order_evidence(image: StoredImage, offset: float = 0.0) -> OrderEvidence | N
         return None
     if any(one.numbers.size == 0 for one in image.bands) or image.common.shape[1] < 64:
         return None
-    relations = _relations(tuple(str(name) for name in names), "B10" in image.sensor.band_names)
-    measured = _measure(image, offset)
+    listed, toa = tuple(str(name) for name in names), "B10" in image.sensor.band_names
+    features = _measure(image, offset)
+    margins, best, lead = _compare(features, listed, toa)
+    return OrderEvidence(
+        bands=image.names,
+        margins=margins,
+        best=_named(image.names, best),
+        lead=lead,
+        features=features,
+        names=listed,
+        toa=toa,
+    )
+
+
+def common_order(evidence: OrderEvidence, features: Features) -> tuple[tuple[str, ...], float]:
+    """The best order of several images, and by how much it exceeds the listed one.
+
+    Args:
+        evidence: of any of them.
+        features: the mean of theirs.
+    """
+    _, best, lead = _compare(features, evidence.names, evidence.toa)
+    return _named(evidence.bands, best), lead
+
+
+def _named(bands: Sequence[str], order: NDArray[np.int64]) -> tuple[str, ...]:
+    """The names of the files' bands: `order[i]` is the listed position of what belongs in place i."""
+    return tuple(bands[i] for i in np.argsort(order))
+
+
+def _compare(features: Features, names: tuple[str, ...], toa: bool) -> tuple[Array, NDArray[np.int64], float]:
+    """Margins over `arrangements`, the arrangement of the highest score, and its lead over the listed one."""
+    relations = _relations(names, toa)
     identity = np.arange(len(names))
     others = arrangements(len(names))
-    own = float(_scores(measured, relations, identity[None])[0])
-    margins = own - _scores(measured, relations, others)
+    own = float(_scores(features, relations, identity[None])[0])
+    margins = own - _scores(features, relations, others)
     best, lead = identity, 0.0
     if margins.min() < 0:
-        best, lead = _climb(measured, relations, others[margins.argmin()], own)
-        known = _known_orders([str(name) for name in names])
-        leads = _scores(measured, relations, known) - own
+        best, lead = _climb(features, relations, others[margins.argmin()], own)
+        known = _known_orders(names)
+        leads = _scores(features, relations, known) - own
         if lead > MARGIN and leads.max() > max(MARGIN, lead - MARGIN):
             best, lead = known[leads.argmax()], float(leads.max())
-    # `best[i]` is the listed position of what belongs in place i; the names of the files' bands are its inverse.
-    listed = np.array(image.names)
-    return OrderEvidence(bands=image.names, margins=margins, best=tuple(listed[np.argsort(best)]), lead=lead)
+    return margins, best, lead
 
 
 def order_finding(image: StoredImage, evidence: OrderEvidence | None) -> Iterator[Finding]:
@@ -111,12 +169,11 @@ def order_finding(image: StoredImage, evidence: OrderEvidence | None) -> Iterato
     if evidence is None:
         return
     if evidence.lead > MARGIN:
-        moved = [name for name, listed in zip(evidence.best, evidence.bands, strict=True) if name != listed]
         yield Finding(
             kind="band-order",
             severity="error",
             file=image.file,
-            bands=tuple(moved),
+            bands=moved(evidence.bands, evidence.best),
             seen=f"another order fits better by {evidence.lead:.1f} (log-likelihood)",
             expected=f"the spectrum of {', '.join(evidence.bands)}",
             confidence=float(1 / (1 + np.exp(MARGIN / 2 - evidence.lead))),
@@ -141,6 +198,11 @@ def order_finding(image: StoredImage, evidence: OrderEvidence | None) -> Iterato
 def order_remedy(sensor: str, bands: Sequence[str]) -> str:
     """The option that names a file's bands in its order."""
     return f"--sensor {sensor}:{','.join(bands)}=PATTERN"
+
+
+def moved(listed: Sequence[str], order: Sequence[str]) -> tuple[str, ...]:
+    """The bands that stand elsewhere than listed."""
+    return tuple(name for name, other in zip(order, listed, strict=True) if name != other)
 
 
 def undecided_pairs(bands: Sequence[str], margins: Array) -> list[tuple[str, str]]:
@@ -186,16 +248,7 @@ def _sentinel2_name(band: Band) -> str | None:
     return name if abs(_CENTRES[name] - band.wavelength_nm) <= 15 else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Features:
-    """z and ratio: n x n; fineness: n, NaN where the bands' grids differ. Of an image, or as expected, with spreads."""
-
-    z: Array
-    ratio: Array
-    fineness: Array
-
-
-def _measure(image: StoredImage, offset: float) -> _Features:
+def _measure(image: StoredImage, offset: float) -> Features:
     digital = image.common * _QUANTIFICATION - offset
     low, high = np.quantile(digital, (0.01, 0.99), axis=1)
     clipped = np.clip(digital, low[:, None], high[:, None])
@@ -207,7 +260,7 @@ def _measure(image: StoredImage, offset: float) -> _Features:
     fineness = np.full(len(image.bands), np.nan)
     if len(shapes) == 1 and min(image.bands[0].stored.shape) >= 16:
         fineness = np.array([_fineness(one.stored, one.valid) for one in image.bands])
-    return _Features(
+    return Features(
         z=np.arctanh(np.clip(correlation, -0.995, 0.995)), ratio=level[:, None] - level[None], fineness=fineness
     )
 
@@ -219,7 +272,7 @@ def _fineness(stored: NDArray[Any], valid: NDArray[np.bool_]) -> float:
 
 
 @lru_cache(maxsize=32)
-def _relations(names: tuple[str, ...], toa: bool) -> tuple[_Features, _Features]:
+def _relations(names: tuple[str, ...], toa: bool) -> tuple[Features, Features]:
     """Expected values and spreads for these bands, in this order."""
     level = "toa" if toa else "surface"
     place = {name: i for i, name in enumerate(names)}
@@ -235,12 +288,12 @@ def _relations(names: tuple[str, ...], toa: bool) -> tuple[_Features, _Features]
             ratio_spread[i, j] = ratio_spread[j, i] = float(row[f"{level}_spread"])
     fineness = np.array([_FINENESS[name] for name in names])
     return (
-        _Features(z=z, ratio=ratio, fineness=fineness[:, 0]),
-        _Features(z=z_spread, ratio=ratio_spread, fineness=fineness[:, 1]),
+        Features(z=z, ratio=ratio, fineness=fineness[:, 0]),
+        Features(z=z_spread, ratio=ratio_spread, fineness=fineness[:, 1]),
     )
 
 
-def _scores(measured: _Features, relations: tuple[_Features, _Features], orders: NDArray[np.int64]) -> Array:
+def _scores(measured: Features, relations: tuple[Features, Features], orders: NDArray[np.int64]) -> Array:
     """K log-likelihoods; `orders[k, i]` is the listed position of what is taken for band i."""
     mean, spread = relations
     n = len(mean.fineness)
@@ -261,7 +314,7 @@ def _log_t(values: Array, mean: Array, spread: Array) -> Array:
 
 
 def _climb(
-    measured: _Features, relations: tuple[_Features, _Features], start: NDArray[np.int64], own: float
+    measured: Features, relations: tuple[Features, Features], start: NDArray[np.int64], own: float
 ) -> tuple[NDArray[np.int64], float]:
     """From an arrangement to better ones, one exchange or move at a time, until there is none."""
     steps = arrangements(len(start))
