@@ -18,4 +18,14 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., dim) to the same shape."""
-        return cast(Tensor, self.fc2(F.gelu(self.fc1(x))))
+        return cast(Tensor, self.fc2(_gelu(self.fc1(x))))
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """GELU of (..., T, hidden_dim), on the CPU by torch itself.
+
+    For contiguous tensors torch calls oneDNN, which keeps a program for every shape it has met. An expert's tokens
+    differ in number from step to step: hundreds of programs, small blocks all over the heap, which keep what is freed
+    around them from being used again or given back. A transposed tensor costs no more time and stays with torch.
+    """
+    return F.gelu(x.mT).mT
