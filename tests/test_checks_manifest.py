@@ -20,6 +20,7 @@ from msgfm.data.checks.duplicates import Duplicates, Origin
 from msgfm.data.checks.findings import Severity
 from msgfm.data.checks.sample import Evidence, Examination
 from msgfm.data.layouts import LayoutOptions, index_layout
+from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, write_manifest
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
@@ -220,6 +221,8 @@ def test_complex_files_are_told_to_be_turned_into_intensity_without_a_warning(tm
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (found,) = of(check_manifest(listed), "data-type")
+        with pytest.raises(InputError, match=r"0\.tif, band VV of sensor sentinel1: complex.* take the intensity"):
+            read_sample(listed.root, listed.samples[0], listed.sensors)
     assert (found.severity, found.file, found.image) == ("error", str(path), "sentinel1")
     assert "SLC" in found.seen
     assert found.remedy.startswith("take the intensity")

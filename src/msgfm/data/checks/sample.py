@@ -17,7 +17,7 @@ from msgfm.data.checks.pairs import shift_findings
 from msgfm.data.checks.radar import polarisation_findings
 from msgfm.data.checks.sentinel2 import OFFSET, OffsetEvidence, offset_evidence, offset_finding
 from msgfm.data.checks.spectral import OrderEvidence, order_evidence, order_finding
-from msgfm.data.checks.units import unit_findings
+from msgfm.data.checks.units import COMPLEX, intensity_remedy, unit_findings
 from msgfm.data.records import Sample
 from msgfm.errors import InputError
 from msgfm.geo.raster import RasterInfo
@@ -154,17 +154,15 @@ def _structure(image: StoredImage) -> Iterator[Finding]:
             + (f", or PATTERN@1-{listed} for the first {listed}" if there > listed else ""),
         )
     if image.of_complex:
-        unit = image.bands[0].band.unit
         yield Finding(
             kind="data-type",
             severity="error",
             file=image.file,
             bands=tuple(one.band.name for one in image.bands if one.stored.dtype.kind == "c"),
-            seen="complex numbers, as in single look complex (SLC) radar data",
-            expected=f"real numbers in {unit}",
+            seen=COMPLEX,
+            expected=f"real numbers in {image.bands[0].band.unit}",
             confidence=1.0,
-            remedy="take the intensity (power) instead, |z|^2, calibrated"
-            + (", and convert it to decibel, 10*log10(power)" if unit.lower() == "db" else ""),
+            remedy=intensity_remedy(image.bands[0].band),
         )
 
 

@@ -17,8 +17,7 @@ from msgfm.sensors import Band, Sensor
 
 # Numbers that producers write where there is no data, and often do not declare.
 NO_DATA_MARKS = (-9999.0, -32767.0, -32768.0, -99999.0, float(np.finfo(np.float32).min))
-
-
+COMPLEX = "complex numbers, as in single look complex (SLC) radar data"
 _BYTE = 255
 _BYTE_SCALE = 1 / 255
 # A median so many of the card's standard deviations from its mean is odd; snow reaches 6, thick cloud more.
@@ -165,16 +164,27 @@ def check_units(path: Path, sensor: Sensor, band: Band, stored: NDArray[Any], ph
         physical: h x w after scale and offset, NaN where there is no data.
 
     Raises:
-        InputError: more than half of the valid pixels lie outside `valid_range`, or any of them absurdly far, or the
-            values are those of linear power, of a file that is scaled already, or of a no-data number that neither
-            file nor card names.
+        InputError: the numbers are complex, more than half of the valid pixels lie outside `valid_range`, or any of
+            them absurdly far, or the values are those of linear power, of a file that is scaled already, or of a
+            no-data number that neither file nor card names.
     """
+    if stored.dtype.kind == "c":
+        raise InputError(
+            f"{path}, band {band.name} of sensor {sensor.name}: {COMPLEX}; expected real numbers in {band.unit}. "
+            f"{intensity_remedy(band)}"
+        )
     found = band_problem(sensor, StoredBand(band=band, file=str(path), stored=stored), physical)
     if found is not None:
         raise InputError(
             f"{path}, band {band.name} of sensor {sensor.name}: {found.seen}; expected {found.expected}. Likely "
             f"{found.kind}: {found.remedy}; a card of your own can state the file's unit"
         )
+
+
+def intensity_remedy(band: Band) -> str:
+    """What to do with complex numbers where the card has real ones."""
+    decibel = ", and convert it to decibel, 10*log10(power)" if band.unit.lower() == "db" else ""
+    return f"take the intensity (power) instead, |z|^2, calibrated{decibel}"
 
 
 def _undeclared_mark(stored: NDArray[Any]) -> float | None:
