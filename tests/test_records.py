@@ -70,12 +70,43 @@ def test_what_is_no_manifest_is_an_error(tmp_path: Path) -> None:
     pq.write_table(newer, tmp_path / "newer.parquet")
     for name, message in (
         ("gone.parquet", "no manifest .*gone.parquet"),
-        ("text.parquet", "text.parquet is not a manifest"),
-        ("plain.parquet", "plain.parquet is not a manifest"),
+        ("text.parquet", "text.parquet is not a manifest of msgfm, nor Parquet at all"),
+        ("plain.parquet", "plain.parquet is not a manifest of msgfm but another Parquet table: 1 rows with columns a;"),
         ("newer.parquet", "format 99"),
     ):
         with pytest.raises(InputError, match=message):
             read_manifest(tmp_path / name)
+
+
+def test_a_table_of_others_is_called_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "it.parquet"
+    patches = pa.table({name: ["x", "y"] for name in ("patch_id", "labels", "split", "country", "s1", "s2", "c")})
+    write_manifest(manifest(tmp_path), path)
+    ours = pq.read_table(path)
+    header = ours.schema.metadata[METADATA_KEY]
+    misspelt = header.replace(b'"name"', b'"nam"')
+    for table, message in (
+        (
+            patches,
+            "but another Parquet table: 2 rows with columns patch_id, labels, split, country, s1, s2 and 1 more;",
+        ),
+        (patches.replace_schema_metadata({b"geo": b"{}", b"pandas": b"{}"}), "but GeoParquet: 2 rows"),
+        (patches.replace_schema_metadata({b"pandas": b"{}"}), "but a table of pandas: 2 rows"),
+        (ours.replace_schema_metadata({}), "one that another program has rewritten: its metadata, with cards and root"),
+        (ours.replace_schema_metadata({METADATA_KEY: b"[]"}), "a manifest with damaged metadata"),
+        (ours.replace_schema_metadata({METADATA_KEY: b'{"format_version": 2}'}), "damaged .*'sensors'"),
+        (
+            ours.replace_schema_metadata({METADATA_KEY: misspelt}),
+            "damaged .*ValidationError",
+        ),
+        (ours.drop_columns("images"), "changed by another program .*'images'"),
+        (patches.replace_schema_metadata({METADATA_KEY: header}), "changed by another program .*'images'"),
+    ):
+        pq.write_table(table, path)
+        with pytest.raises(InputError, match=message) as told:
+            read_manifest(path)
+        assert str(path) in str(told.value)
+        assert "msgfm data index" in str(told.value)
 
 
 def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ from msgfm.sensors import Sensor
 
 FORMAT_VERSION = 2
 METADATA_KEY = b"msgfm"
+_REMEDY = "make one with `msgfm data index LAYOUT ROOT --out FILE.parquet`"
+_SHOWN = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +206,7 @@ def read_manifest(path: Path) -> Manifest:
     """Reads a manifest; a folder, as one of shards, stands for the `manifest.parquet` in it.
 
     Raises:
-        InputError: no such file, not a manifest, or written by a newer msgfm.
+        InputError: no such file, not a manifest (the message says what it seems to be), or of a newer msgfm.
     """
     if path.is_dir():
         path = path / "manifest.parquet"
@@ -215,25 +217,54 @@ def read_manifest(path: Path) -> Manifest:
             )
     if not path.is_file():
         raise InputError(f"no manifest {path}; make one with `msgfm data index LAYOUT ROOT --out {path}`")
+    header = _read_header(path)
     try:
-        table = pq.read_table(path)
-        header = json.loads(table.schema.metadata[METADATA_KEY])
+        sensors = [Sensor.model_validate(card) for card in header["sensors"]]
+        return Manifest(
+            root=(path.resolve().parent / header["root"]).resolve(),
+            layout=header["layout"],
+            sensors={sensor.name: sensor for sensor in sensors},
+            samples=tuple(sample_from_dict(row) for row in pq.read_table(path).to_pylist()),
+            classes=tuple(header["classes"]),
+            mask_classes={int(value): name for value, name in header["mask_classes"].items()},
+            mask_colours={int(value): (r, g, b) for value, (r, g, b) in header.get("mask_colours", {}).items()},
+            subset=header.get("subset", ""),
+        )
+    except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise InputError(
+            f"{path} is a manifest that was damaged or changed by another program ({type(error).__name__}: {error}); "
+            f"make it again with `msgfm data index`"
+        ) from error
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """What the schema's metadata say; `InputError` says what the file is if it is no manifest."""
+    try:
+        facts = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a manifest of msgfm, nor Parquet at all ({error}); {_REMEDY}") from error
+    schema = facts.schema.to_arrow_schema()
+    metadata = schema.metadata or {}
+    if METADATA_KEY not in metadata:
+        raise InputError(f"{path} is not a manifest of msgfm but {_kind(facts.num_rows, schema)}; {_REMEDY}")
+    try:
+        header: dict[str, Any] = json.loads(metadata[METADATA_KEY])
         version = header["format_version"]
-    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{path} is not a manifest of msgfm ({error}); make one with `msgfm data index`") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is a manifest with damaged metadata ({error!r}); {_REMEDY}") from error
     if version != FORMAT_VERSION:
         raise InputError(f"{path} has manifest format {version}, this msgfm reads {FORMAT_VERSION}; index again")
-    sensors = [Sensor.model_validate(card) for card in header["sensors"]]
-    return Manifest(
-        root=(path.resolve().parent / header["root"]).resolve(),
-        layout=header["layout"],
-        sensors={sensor.name: sensor for sensor in sensors},
-        samples=tuple(sample_from_dict(row) for row in table.to_pylist()),
-        classes=tuple(header["classes"]),
-        mask_classes={int(value): name for value, name in header["mask_classes"].items()},
-        mask_colours={int(value): (r, g, b) for value, (r, g, b) in header.get("mask_colours", {}).items()},
-        subset=header.get("subset", ""),
-    )
+    return header
+
+
+def _kind(rows: int, schema: pa.Schema) -> str:
+    """What a Parquet file seems to be that is no manifest."""
+    if set(SCHEMA.names) <= set(schema.names):
+        return "one that another program has rewritten: its metadata, with cards and root, are gone"
+    marks = {b"geo": "GeoParquet", b"huggingface": "a table of a Hugging Face data set", b"pandas": "a table of pandas"}
+    kind = next((name for mark, name in marks.items() if mark in (schema.metadata or {})), "another Parquet table")
+    more = f" and {len(schema.names) - _SHOWN} more" if len(schema.names) > _SHOWN else ""
+    return f"{kind}: {rows} rows with columns {', '.join(schema.names[:_SHOWN])}{more}"
 
 
 def sample_to_dict(sample: Sample) -> dict[str, Any]:
