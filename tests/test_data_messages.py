@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import SCRIPT, refused, run
 from typer.testing import CliRunner
 
 from msgfm.cli import app
@@ -55,3 +60,88 @@ def test_synth_prints_commands_that_keep_manifests_apart(tmp_path):
     result = CliRunner().invoke(app, command)
     assert f"'{world}/rgb' " in result.stdout
     assert f"--out '{world}/rgb.parquet'" in result.stdout
+
+
+def test_an_option_that_a_layout_does_not_use_is_refused_with_its_default_too(tmp_path):
+    for folder in ("train/A", "train/B", "train/label"):
+        write_geotiff(tmp_path / folder / "1.tif", np.zeros((1 if "label" in folder else 3, 8, 8), np.uint8))
+    command = ("data", "index", "levir-cd", tmp_path, "--out", tmp_path / "m.parquet", "--check", 0)
+    run(*command)
+    (tmp_path / "m.parquet").unlink()
+    for options, message in (
+        (("--tile-size", 384), "takes no --tile-size, only mdas"),
+        (("--val-fraction", 0.0), "--val-fraction draws nothing: .* split each sample is in .train."),
+        (("--split", "test", "--val-fraction", 0.5), "--split test leaves nothing for --val-fraction"),
+        (("--seed", 0), "--seed is of the draws of --val-fraction and --fraction"),
+    ):
+        assert re.search(message, refused(*command, *options))
+        assert not (tmp_path / "m.parquet").exists()
+    run(*command, "--fraction", 1, "--seed", 0)
+
+
+def test_a_setting_that_fits_no_band_is_told_once(tmp_path):
+    write_geotiff(tmp_path / "s2" / "1.tif", np.zeros((13, 8, 8), np.uint16))
+    command = ("data", "index", "pairs", tmp_path, "--sensor", "sentinel2=s2", "--out", tmp_path / "m.parquet")
+    for setting in ("sentinel2.offset=abc", "sentinel2.B02.offset=abc"):
+        message = refused(*command, "--set", setting)
+        assert len(message.splitlines()) == 1
+        assert setting in message and "a valid number" in message
+    assert "did you mean 'offset'" in refused(*command, "--set", "sentinel2.ofset=1")
+
+
+def test_outputs_are_tried_before_the_work(tmp_path, monkeypatch):
+    def work(*_, **__):
+        raise AssertionError("begun")
+
+    write_geotiff(tmp_path / "images" / "a.tif", np.zeros((3, 8, 8), np.uint8))
+    manifest, folder = tmp_path / "m.parquet", tmp_path / "images"
+    run("data", "index", "image-folder", folder, "--out", manifest, "--check", 0)
+    monkeypatch.setattr("msgfm.data.layouts.index_layout", work)
+    monkeypatch.setattr("msgfm.data.statistics.measure", work)
+    below_file = folder / "a.tif" / "m.out"
+    for command in (
+        ("data", "index", "image-folder", folder, "--out"),
+        ("data", "stats", manifest, "--json"),
+    ):
+        assert f"cannot write {folder}: it is a folder" in refused(*command, folder)
+        assert f"cannot write {below_file}: Not a directory" in refused(*command, below_file)
+    (tmp_path / "card.yaml").mkdir()
+    assert "card.yaml: it is a folder" in refused("data", "stats", manifest, "--out", tmp_path / "card.yaml")
+    assert f"cannot write {folder / 'a.tif' / 'rgb.yaml'}" in refused(
+        "data", "stats", manifest, "--out", folder / "a.tif"
+    )
+
+
+@pytest.mark.parametrize(
+    ("work", "command"),
+    [
+        ("layouts.index_layout", "index image-folder . --out new.parquet"),
+        ("records.read_manifest", "stats m.parquet"),
+        ("catalogue.find_coincidences", "stac x.json --bbox 1,2,3,4 --dates 2024-06-01 --sensors sentinel2 --out ."),
+        ("synthetic.write_world", "synth ."),
+        ("shards.verify.verify_shards", "verify ."),
+    ],
+)
+def test_ctrl_c_is_one_line(tmp_path, monkeypatch, work, command):
+    def interrupted(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"msgfm.data.{work}", interrupted)
+    result = CliRunner().invoke(app, ["data", *command.split()])
+    assert result.exit_code == 130
+    assert result.stderr.startswith("stopped; ") and result.stderr.count("\n") == 1
+
+
+def test_ctrl_c_ends_a_command_with_its_workers(tmp_path):
+    command = [SCRIPT, "data", "synth", tmp_path / "world", "--scenes", "10000", "--kinds", "rgb", "--workers", "2"]
+    # a group of its own, which gets the signal as a terminal's foreground does
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not any(tmp_path.glob("world/rgb/Images/*/*.tif")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.startswith("stopped; ") and said.count("\n") == 1, said
+    assert not list(tmp_path.rglob(".*"))

@@ -140,9 +140,14 @@ def test_terramesh(tmp_path: Path) -> None:
 
 def test_terramesh_says_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "train" / "S1GRD").mkdir(parents=True)
-    (tmp_path / "train" / "S1GRD" / "majortom_train_00001.tar").touch()
-    with pytest.raises(InputError, match=r"shards \(\.tar of Zarr arrays\); write the tiles as GeoTIFFs"):
-        index("terramesh", tmp_path)
+    shard = tmp_path / "train" / "S1GRD" / "majortom_shard_000001.tar"
+    for packed in (shard, shard.with_name("ssl4eos12_train_seasonal_data_000001.zarr.zip")):
+        packed.touch()
+        message = rf"{packed}: .*shards \(\.tar\).*msgfm reads GeoTIFFs.*\[{{train,val}}/\]MODALITY/TILE\.tif"
+        for root in (tmp_path, tmp_path / "train", packed.parent):
+            with pytest.raises(InputError, match=message):
+                index("terramesh", root)
+        packed.unlink()
 
 
 @pytest.mark.real_data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -29,7 +30,7 @@ out = make_console()
 
 
 def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turns an `InputError` into a message and exit code 2."""
+    """Turns an `InputError` into a message and exit code 2, and Ctrl-C into one and exit code 130."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -38,5 +39,14 @@ def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
         except InputError as error:
             errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
             raise typer.Exit(2) from error
+        except KeyboardInterrupt:
+            errors.print("stopped; files that were written are whole, and the same command can be started again")
+            raise typer.Exit(128 + signal.SIGINT) from None
 
     return wrapped
+
+
+def given_options(context: typer.Context) -> frozenset[str]:
+    """Options that the user gave, as `--seed`, also those with their default value."""
+    sources = {param.opts[0]: context.get_parameter_source(param.name or "") for param in context.command.params}
+    return frozenset(option for option, source in sources.items() if source is not None and source.name != "DEFAULT")

@@ -42,10 +42,13 @@ def data_stats(
 
     from msgfm.data.records import read_manifest
     from msgfm.data.statistics import card_paths, measure, statistics_table, write_cards, write_json
+    from msgfm.files import require_writable
 
     contents = [read_manifest(manifest) for manifest in manifests]
-    if card is not None:  # refused now rather than after hours of reading
-        card_paths(card, sensor or sorted({name for content in contents for name in content.sensors}))
+    sensors = sensor or sorted({name for content in contents for name in content.sensors})
+    cards = {} if card is None else card_paths(card, sensors)
+    for path in filter(None, (json, *cards.values())):  # refused now rather than after hours of reading
+        require_writable(path)
     measurement = measure(
         *contents,
         split=split,

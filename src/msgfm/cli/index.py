@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from msgfm.cli.app import data_app, errors, out, reports_input_errors
+from msgfm.cli.app import data_app, errors, given_options, out, reports_input_errors
 from msgfm.cli.checks import ACCEPT_HELP
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @data_app.command("index")
 @reports_input_errors
 def data_index(
+    context: typer.Context,
     layout: Annotated[str, typer.Argument(help="How the data set lays out its files: see the list above.")],
     root: Annotated[Path, typer.Argument(help="The data set's folder.")],
     manifest: Annotated[Path, typer.Option("--out", help="Manifest to write (Parquet).")] = Path("manifest.parquet"),
@@ -81,7 +82,9 @@ def data_index(
     from msgfm.data.checks import check_manifest
     from msgfm.data.layouts import LayoutOptions, index_layout
     from msgfm.data.records import write_manifest
+    from msgfm.files import require_writable
 
+    require_writable(manifest)
     options = LayoutOptions(
         sensors=tuple(sensor or ()),
         scenes=scenes,
@@ -100,6 +103,7 @@ def data_index(
         fraction=fraction,
         skip_bad=skip_bad,
         settings=settings or (),
+        given=given_options(context),
     )
     report = check_manifest(result.manifest, limit=check, accept=accept or ())
     report.require_no_errors()

@@ -136,8 +136,13 @@ class Sensor(CheckedModel):
             chosen = [card["bands"][self.index_of(band)]]
         else:
             chosen = card["bands"] if field in Band.model_fields and field not in Sensor.model_fields else [card]
+        kind: type[CheckedModel] = Sensor if chosen == [card] else Band
         for place in chosen:
             place[field] = value
+        try:
+            kind.model_validate(chosen[0])  # first, for what fits no band is to be told once, not once a band
+        except ValidationError as error:
+            raise InputError(f"{self.name}.{path}={value}: {explain(kind, error)}") from error
         try:
             return Sensor.model_validate(card)
         except ValidationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from msgfm.data.layouts.splits import draw_split, draw_subset
 from msgfm.data.layouts.ssl4eo_s12 import list_ssl4eo_s12
 from msgfm.data.layouts.terramesh import list_terramesh
 from msgfm.data.layouts.whu_buildings import list_whu_buildings
-from msgfm.data.records import Manifest
+from msgfm.data.records import Manifest, Sample
 from msgfm.errors import InputError, too_many_bad
 
 __all__ = ["LAYOUTS", "IndexResult", "LayoutOptions", "Listing", "index_layout"]
@@ -99,6 +99,7 @@ def index_layout(
     fraction: float = 1.0,
     skip_bad: int = 0,
     settings: Sequence[str] = (),
+    given: Collection[str] = (),
 ) -> IndexResult:
     """Lists a data set, opens every file's header and makes a manifest.
 
@@ -112,9 +113,12 @@ def index_layout(
         fraction: share of the training split to keep, drawn so that classes keep theirs (`splits.draw_subset`).
         skip_bad: how many bad files are left out, with their samples, before it is an error.
         settings: changes to the cards, as `sentinel2.offset=-1000` or `sentinel2.B10.nodata=65535`.
+        given: options that a user gave on the command line, as `--val-fraction`; one that would do nothing is refused,
+            whatever its value.
 
     Raises:
-        InputError: unknown layout, no such folder, nothing found, or more than `skip_bad` bad files.
+        InputError: unknown layout, no such folder, nothing found, an option that does nothing here, or more than
+            `skip_bad` bad files.
     """
     if layout not in LAYOUTS:
         near = difflib.get_close_matches(layout, LAYOUTS, n=1)
@@ -129,11 +133,12 @@ def index_layout(
     if not 0 < fraction <= 1:
         raise InputError(f"fraction {fraction}: it is a share of the training split, above 0 and at most 1")
     options = options or LayoutOptions()
-    _require_used(layout, options)
+    _require_used(layout, options, given)
     listing = LAYOUTS[layout](root, options)
     sensors = change_cards(listing.sensors, settings)
     if not listing.samples:
         raise InputError(f"{root}: nothing found in layout {layout}; docs/data.md shows the folders it expects")
+    _require_drawn(listing.samples, split, given)
     _require_unique([sample.sample for sample in listing.samples], root)
     samples, problems = check_headers(root, listing.samples, sensors)
     bad = too_many_bad("bad files", list(problems.values()), skip_bad)
@@ -168,10 +173,24 @@ def index_layout(
     )
 
 
-def _require_used(layout: str, options: LayoutOptions) -> None:
+def _require_used(layout: str, options: LayoutOptions, given: Collection[str]) -> None:
     for name, (option, layouts) in _TAKEN_BY.items():
-        if layout not in layouts and getattr(options, name) != getattr(LayoutOptions(), name):
+        is_given = option in given or getattr(options, name) != getattr(LayoutOptions(), name)
+        if is_given and layout not in layouts:
             raise InputError(f"layout {layout} takes no {option}, only {', '.join(layouts)} does; leave it out")
+
+
+def _require_drawn(samples: Sequence[Sample], split: str | None, given: Collection[str]) -> None:
+    """Refuses options of draws that are not made."""
+    if "--val-fraction" in given and split:
+        raise InputError(f"--split {split} leaves nothing for --val-fraction to draw; leave one of them out")
+    if "--val-fraction" in given and all(sample.split for sample in samples):
+        there = ", ".join(sorted({sample.split for sample in samples}))
+        raise InputError(
+            f"--val-fraction draws nothing: the data set says which split each sample is in ({there}); leave it out"
+        )
+    if "--seed" in given and not {"--val-fraction", "--fraction"} & set(given):
+        raise InputError("--seed is of the draws of --val-fraction and --fraction; give one of them, or leave it out")
 
 
 def _count_labels(manifest: Manifest) -> dict[str, int]:

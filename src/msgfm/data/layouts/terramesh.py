@@ -51,16 +51,28 @@ def list_terramesh(root: Path, options: LayoutOptions) -> Listing:
     """`[{train,val}/]{S1RTC,S1GRD,S2L1C,S2L2A,S2RGB,DEM,LULC}/<tile>.tif`, a GeoTIFF a tile.
 
     That is how single samples of TerraMesh are passed around. As a whole it comes in shards of zipped Zarr arrays
-    (`<modality>/majortom_train_00001.tar`), which the reader does not open: write them as GeoTIFFs first. The land
+    (`train/S2L2A/majortom_shard_000001.tar`), which the reader does not open: write them as GeoTIFFs first. The land
     cover is the mask; NDVI is not read. Splits are the folders; without them they are drawn. A tile is a scene. The
     1000 of processing baseline 04.00 is in some files and not in others; `msgfm data check` tells which.
     """
     sensors = load_cards(("sentinel1", "sentinel2", "sentinel2_l2a", "rgb", "dsm"), options.sensors)
-    if next(root.rglob("*.tar"), None):
-        raise InputError(f"{root} holds TerraMesh's shards (.tar of Zarr arrays); write the tiles as GeoTIFFs first")
     splits = [split for split in ("train", "val") if (root / split).is_dir()]
+    for folder in (root, *(root / split / modality for split in splits or [""] for modality in (*_BANDS, "LULC"))):
+        _require_unpacked(folder)
     samples = [sample for split in splits or [""] for sample in _tiles(root, split, sensors)]
     return Listing(sensors=sensors, samples=samples, mask_classes=_LAND_COVER)
+
+
+def _require_unpacked(folder: Path) -> None:
+    """Refuses TerraMesh as it is published."""
+    packed = sorted(path for pattern in ("*.tar", "*.zarr", "*.zarr.zip") for path in folder.glob(pattern))
+    if packed:
+        raise InputError(
+            f"{packed[0]}: TerraMesh as it is published, in shards (.tar) of one zipped Zarr store for each tile and "
+            f"modality; msgfm reads GeoTIFFs. Write the array `bands` of each store, its bands in their order, as "
+            f"[{{train,val}}/]MODALITY/TILE.tif, the tile named alike in all modalities (TerraMesh's own terramesh.py "
+            f"reads the shards), and index that folder"
+        )
 
 
 def _tiles(root: Path, split: str, sensors: dict[str, Sensor]) -> list[Sample]:
