@@ -32,6 +32,8 @@ def data_stats(
 ) -> None:
     """Show each band's mean, standard deviation, range and percentiles, and write sensor cards with them.
 
+    Of labels and masks the samples and pixels of each class are counted, too.
+
     For example:
 
         msgfm data stats mine.parquet --out mine.yaml
@@ -41,7 +43,7 @@ def data_stats(
     import os
 
     from msgfm.data.records import read_manifest
-    from msgfm.data.statistics import card_paths, measure, statistics_table, write_cards, write_json
+    from msgfm.data.statistics import card_paths, class_tables, measure, statistics_table, write_cards, write_json
     from msgfm.files import require_writable
 
     contents = [read_manifest(manifest) for manifest in manifests]
@@ -61,6 +63,8 @@ def data_stats(
         errors.print(f"left out: {escape(message)}", highlight=False)
     for measured in measurement.sensors.values():
         out.print(statistics_table(measured))
+    for table in class_tables(measurement.classes):
+        out.print(table)
     names = [manifest.name for manifest in manifests]
     if json is not None:
         write_json(json, measurement, {"manifests": names, "split": split, "cloudy": cloudy})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from msgfm.data.records import Sample
+from msgfm.data.records import RasterFile, Sample
 from msgfm.data.stored import read_stored
 from msgfm.errors import InputError
 
@@ -35,12 +35,18 @@ def read_mask(
     """
     if sample.mask is None:
         raise InputError(f"sample {sample.sample} has no mask; its data set's layout in docs/data.md says what has one")
-    path = root / sample.mask.path
-    stored = np.ma.getdata(read_stored(root, sample.mask))
-    values = _from_colours(stored, colours) if colours else _whole_numbers(stored[0], path)
+    values = read_labels(root, sample.mask, colours)
     finest = max(sample.images, key=lambda image: image.height * image.width)
     rows, columns = (_nearest(old, new) for old, new in zip(values.shape, (finest.height, finest.width), strict=True))
     return values[np.ix_(rows, columns)]
+
+
+def read_labels(
+    root: Path, mask: RasterFile, colours: Mapping[int, tuple[int, int, int]] | None = None
+) -> NDArray[np.int32]:
+    """Reads a mask on its own grid, h x w; else as `read_mask`."""
+    stored = np.ma.getdata(read_stored(root, mask))
+    return _from_colours(stored, colours) if colours else _whole_numbers(stored[0], root / mask.path)
 
 
 def _from_colours(stored: NDArray[np.generic], colours: Mapping[int, tuple[int, int, int]]) -> NDArray[np.int32]:

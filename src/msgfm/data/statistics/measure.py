@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from msgfm.data.processes import fresh_processes
 from msgfm.data.reader import read_sensor_image
 from msgfm.data.records import Manifest, Sample
 from msgfm.data.statistics.bands import BandStatistics, BandSums, band_statistics, merge_bands, sum_band
+from msgfm.data.statistics.classes import ClassCounts, count_classes, merge_classes
 from msgfm.errors import InputError, too_many_bad
 from msgfm.progress import track
 from msgfm.sensors import Sensor
@@ -42,28 +42,22 @@ class Measurement:
 
     Args:
         sensors: by name.
+        classes: of the samples that were measured.
         left_out: what is wrong with each sample that was left out.
     """
 
     sensors: dict[str, SensorStatistics]
+    classes: ClassCounts
     left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
-    """Samples that one process measures at a time."""
-
-    root: Path
-    sensors: dict[str, Sensor]
-    samples: tuple[Sample, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class _Sums:
-    """Number of images and sums of the bands, by sensor, and what is wrong with samples that were left out."""
+    """Number of images and sums of the bands, by sensor, classes, and what is wrong with samples that were left out."""
 
     images: dict[str, int]
     bands: dict[str, tuple[BandSums, ...]]
+    classes: ClassCounts = field(default_factory=ClassCounts)
     left_out: tuple[str, ...] = ()
 
 
@@ -75,7 +69,7 @@ def measure(
     workers: int = 0,
     skip_bad: int = 0,
 ) -> Measurement:
-    """Reads every image of a split once and measures each band.
+    """Reads every image of a split once and measures each band, and counts classes of labels and masks.
 
     Each image counts on its own grid (that of its finest band). Neither the number of processes nor their speed
     changes a bit of the result: the split into parts and the order of merging follow from the samples alone.
@@ -117,6 +111,7 @@ def measure(
             for name, card in cards.items()
             if name in total.images
         },
+        classes=total.classes,
         left_out=total.left_out,
     )
 
@@ -137,7 +132,7 @@ def _agree_on_cards(manifests: Sequence[Manifest], wanted: Sequence[str] | None)
     return {name: card for name, card in cards.items() if wanted is None or name in wanted}
 
 
-def _split(manifests: Sequence[Manifest], split: str, cards: Mapping[str, Sensor], cloudy: bool) -> Iterator[_Part]:
+def _split(manifests: Sequence[Manifest], split: str, cards: Mapping[str, Sensor], cloudy: bool) -> Iterator[Manifest]:
     """Parts of at most 256 samples, at least 64 of them where there are enough, with the images to measure."""
     chosen = [manifest for manifest in manifests if split == "all" or split in manifest.splits]
     for manifest in chosen or manifests[:1]:  # without any, `only` says what there is
@@ -148,10 +143,10 @@ def _split(manifests: Sequence[Manifest], split: str, cards: Mapping[str, Sensor
         ]
         size = min(max(len(samples) // 64, 4), 256)
         for start in range(0, len(samples), size):
-            yield _Part(root=manifest.root, sensors=manifest.sensors, samples=tuple(samples[start : start + size]))
+            yield replace(manifest, samples=tuple(samples[start : start + size]))
 
 
-def _measure_part(part: _Part, skip_bad: int) -> _Sums:
+def _measure_part(part: Manifest, skip_bad: int) -> _Sums:
     """Reads the samples of a part one after the other; stops when too many are unreadable."""
     total = _Sums(images={}, bands={})
     for sample in part.samples:
@@ -165,7 +160,7 @@ def _measure_part(part: _Part, skip_bad: int) -> _Sums:
     return total
 
 
-def _measure_sample(part: _Part, sample: Sample) -> _Sums:
+def _measure_sample(part: Manifest, sample: Sample) -> _Sums:
     total = _Sums(images={}, bands={})
     for image in sample.images:
         sensor = part.sensors[image.sensor]
@@ -175,7 +170,7 @@ def _measure_sample(part: _Part, sample: Sample) -> _Sums:
             sum_band(values, band, sensor, band.name in held) for band, values in zip(sensor.bands, array, strict=True)
         )
         total = _merge(total, _Sums(images={sensor.name: 1}, bands={sensor.name: bands}))
-    return total
+    return replace(total, classes=count_classes(part, sample))
 
 
 def _merge(a: _Sums, b: _Sums) -> _Sums:
@@ -185,12 +180,13 @@ def _merge(a: _Sums, b: _Sums) -> _Sums:
     return _Sums(
         images={name: a.images.get(name, 0) + b.images.get(name, 0) for name in bands},
         bands=bands,
+        classes=merge_classes(a.classes, b.classes),
         left_out=a.left_out + b.left_out,
     )
 
 
 @contextmanager
-def _run(job: partial[_Sums], parts: Sequence[_Part], workers: int) -> Iterator[Iterator[_Sums]]:
+def _run(job: partial[_Sums], parts: Sequence[Manifest], workers: int) -> Iterator[Iterator[_Sums]]:
     """Gives the parts' sums in the parts' order; at most two a process are on their way or waiting."""
     workers = min(workers, len(parts))
     if workers == 0:
@@ -200,7 +196,7 @@ def _run(job: partial[_Sums], parts: Sequence[_Part], workers: int) -> Iterator[
         yield _in_order(pool, job, parts, ahead=2 * workers)
 
 
-def _in_order(pool: ProcessPoolExecutor, job: partial[_Sums], parts: Sequence[_Part], ahead: int) -> Iterator[_Sums]:
+def _in_order(pool: ProcessPoolExecutor, job: partial[_Sums], parts: Sequence[Manifest], ahead: int) -> Iterator[_Sums]:
     waiting: deque[Future[_Sums]] = deque()
     for part in parts:
         waiting.append(pool.submit(job, part))
