@@ -22,8 +22,6 @@ from pathlib import Path
 import numpy as np
 from real_images import (
     CARDS,
-    L1C,
-    L2A,
     Array,
     Original,
     harmonised,
@@ -40,6 +38,8 @@ from msgfm.data.checks.duplicates import Duplicates, Origin, fingerprint
 from msgfm.data.checks.pairs import shift_findings
 from msgfm.data.checks.pooled import SETTLED, Pool
 from msgfm.data.checks.sample import examine_image
+from msgfm.data.layouts.listing import SENTINEL2_L1C as L1C
+from msgfm.data.layouts.listing import SENTINEL2_L2A as L2A
 from msgfm.data.layouts.listing import change_cards
 from msgfm.sensors import load_sensor
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msgfm.data.checks import StoredBand, StoredImage
+from msgfm.data.layouts.listing import SENTINEL2_L1C as L1C
+from msgfm.data.layouts.listing import SENTINEL2_L2A as L2A
 from msgfm.geo.raster import raster_info, read_bands
 from msgfm.sensors import Sensor, load_sensor
 
 Array = NDArray[Any]
-L1C = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
-L2A = tuple(name for name in L1C if name != "B10")
 CARDS = Path(__file__).parents[1] / "examples" / "cards"
 _FLOODS = "v1.1/data/flood_events/HandLabeled"
 

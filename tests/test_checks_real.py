@@ -122,6 +122,19 @@ def test_the_band_order_of_eurosat_is_found_and_named(real_data: Path) -> None:
     assert not report(real_data / "EuroSAT", f"sentinel2:{order}=EuroSAT_MS").errors
 
 
+@pytest.mark.parametrize(
+    "listed",
+    ["B12,B11,B09,B8A,B08,B07,B06,B05,B04,B03,B02,B01", "B02,B03,B04,B08,B05,B06,B07,B8A,B11,B12,B01,B09"],
+)
+def test_images_of_one_source_are_told_one_band_order_and_the_right_one(real_data: Path, listed: str) -> None:
+    found = report(real_data / "TerraMesh", f"sentinel2_l2a:{listed}=S2L2A")
+    assert {one.kind for one in found.errors} == {"band-order"}
+    assert len({one.file for one in found.errors}) == 3
+    order = "B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12"
+    assert {one.remedy for one in found.errors} == {f"--sensor sentinel2_l2a:{order}=PATTERN"}
+    assert found.undecided == ()
+
+
 @pytest.mark.slow
 def test_the_twin_airplanes_of_uc_merced_are_found_and_nothing_else(real_data: Path) -> None:
     found = check_manifest(index_layout("image-folder", real_data / "UCMerced_LandUse").manifest)

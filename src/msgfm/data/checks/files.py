@@ -106,9 +106,9 @@ def grid_findings(root: Path, sample: Sample, headers: Headers) -> Iterator[Find
     for image in sample.images:
         first = image.files[0]
         if first.path in headers and (place := _place(first, headers[first.path])) is not None:
-            placed.append((root / first.path, place))
-    for path, (crs, edges) in placed[1:]:
-        other, (other_crs, others) = placed[0]
+            placed.append((root / first.path, image.key, place))
+    for path, key, (crs, edges) in placed[1:]:
+        other, _, (other_crs, others) = placed[0]
         sides = (others[2] - others[0], others[3] - others[1]) * 2
         if crs != other_crs:
             seen = f"{crs}, where {other} has {other_crs}"
@@ -126,6 +126,7 @@ def grid_findings(root: Path, sample: Sample, headers: Headers) -> Iterator[Find
             expected="one coordinate system and the same ground for all images of a sample",
             confidence=0.99,
             remedy=f"warp the file to the grid of {other}, or correct the PATTERN that pairs them",
+            image=key,
         )
 
 
