@@ -36,7 +36,7 @@ from msgfm.data.shards.write import write_shards
 from msgfm.errors import InputError
 from msgfm.files import lock_folder
 from msgfm.geo.raster import write_geotiff
-from msgfm.sensors import load_sensor
+from msgfm.sensors import Sensor, load_sensor
 
 TYPES = ("u1", "i1", "<u2", ">u2", "<i2", "<i4", "<f2", "<f4", "<f8", "<i8", "<c8", "?")
 
@@ -256,6 +256,18 @@ def test_shards_of_something_else_are_not_written_over(manifest: Manifest, shard
     with lock_folder(shards), pytest.raises(InputError, match="another run"):
         write_shards(manifest, shards, options())
     assert content_of(shards) == whole
+
+
+def test_what_shards_are_of_does_not_hang_on_how_cards_are_printed(
+    manifest: Manifest, shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = one_source(open_shards(shards), ["sentinel1"]).digest
+    monkeypatch.setattr(Sensor, "__repr__", lambda self: "as another version of pydantic prints it")
+    write_shards(manifest, shards, options())
+    assert one_source(open_shards(shards), ["sentinel1"]).digest == before
+    other = replace(manifest, sensors=manifest.sensors | {"rgb": load_sensor("rgb").with_setting("nodata", 0)})
+    with pytest.raises(InputError, match="of another manifest"):
+        write_shards(other, shards, options())
 
 
 def test_files_of_others_are_not_written_over(manifest: Manifest, shards: Path, tmp_path: Path):
