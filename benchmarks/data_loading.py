@@ -9,7 +9,8 @@ Rounds are interleaved (every round runs each reader once), so that a machine th
 machine that others use too, `--cpu-time` gives ratios that hold.
 
 `--corpus N` makes N images in GeoPile-2's proportions instead (RGB : Sentinel-1 and -2 : RGB and heights = 0.8 : 0.16 :
-0.02), shards them, trains `small` on the shards for an epoch, and reports how long it waited and the memory it took.
+0.02), shards them, trains `small` on the shards for an epoch, and reports how long it waited and how the anonymous
+memory of each process changed over the last half of the epoch: what allocators keep levels off, what is lost does not.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ EXAMPLES = """examples:
 """
 SHARES = {"rgb": (0.8, 1), "sen12ms": (0.16, 2), "rgb_dsm": (0.02, 2)}
 """Of the images of GeoPile-2, and images a sample."""
+PARTS = 10
+"""Of the last half of an epoch."""
 
 
 class WithoutLandCover(SEN12MS):
@@ -247,12 +250,13 @@ def train(sources: dict[str, Any], work: Path, console: Console) -> dict[str, An
     if (work / "run" / "checkpoints").is_dir():
         command.append("--resume")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    memory: dict[str, list[float]] = {}
+    memory: dict[str, list[tuple[int, float]]] = {}
     while process.poll() is None:
+        step = steps_done(work / "run" / "log.csv")
         for number, pid in enumerate([process.pid, *children(process.pid)]):
             name = "trainer" if number == 0 else f"reader {number}"
             if (size := own_memory(pid)) is not None:
-                memory.setdefault(name, []).append(size)
+                memory.setdefault(name, []).append((step, size))
         time.sleep(2)
     if process.returncode:
         raise SystemExit(f"training ended with code {process.returncode}")
@@ -260,6 +264,8 @@ def train(sources: dict[str, Any], work: Path, console: Console) -> dict[str, An
         rows = list(csv.DictReader(file))
     took = [float(row["images"]) / float(row["images_per_s"]) for row in rows]
     waited = [float(row["data_wait"]) * seconds for row, seconds in zip(rows, took, strict=True)]
+    # starting takes memory of its own, and so do the pictures and scores after the last step
+    training = {name: [one for one in seen if 0 < one[0] < len(rows)] for name, seen in memory.items()}
     # the first step of each source waits for processes to start
     first = len(sources)
     return {
@@ -267,17 +273,43 @@ def train(sources: dict[str, Any], work: Path, console: Console) -> dict[str, An
         "images": sum(int(row["images"]) for row in rows),
         "images_per_s": sum(int(row["images"]) for row in rows) / sum(took),
         "data_wait": sum(waited[first:]) / sum(took[first:]),
-        "memory_mb": {name: summary(sizes) for name, sizes in memory.items() if len(sizes) >= 8},
+        "memory_mb": {name: growth(seen) for name, seen in training.items() if len(seen) >= 4 * PARTS},
     }
 
 
-def summary(sizes: list[float]) -> dict[str, float]:
-    """Medians of the second and the last quarter of a process's life, in MB: the first is for starting."""
-    quarter = len(sizes) // 4
-    return {
-        "second_quarter": statistics.median(sizes[quarter : 2 * quarter]),
-        "last_quarter": statistics.median(sizes[3 * quarter :]),
+def steps_done(log: Path) -> int:
+    """Rows of a `log.csv`, of which there may be none yet."""
+    return max(log.read_bytes().count(b"\n") - 1, 0) if log.is_file() else 0
+
+
+def growth(seen: list[tuple[int, float]]) -> dict[str, float]:
+    """How the memory of a process changes over the last half of its steps.
+
+    A step of a large batch takes more than one of a small batch, so single samples spread widely. The half is cut into
+    `PARTS`; a straight line goes through what each part's memory reached in a tenth of its samples.
+
+    Args:
+        seen: steps done and memory in MB, in the order of time.
+
+    Returns:
+        That height of the first and the last part, the largest sample of the half and of all before, the line's
+        slope in MB per 1000 steps, and the slope's standard error.
+    """
+    steps, sizes = np.array(seen).T
+    last = steps > (steps[0] + steps[-1]) / 2
+    parts = np.array_split(np.flatnonzero(last), PARTS)
+    x = np.array([np.median(steps[part]) for part in parts]) / 1000
+    y = np.array([np.quantile(sizes[part], 0.9) for part in parts])
+    line, covariance = np.polyfit(x, y, 1, cov=True)
+    facts = {
+        "first_part": y[0],
+        "last_part": y[-1],
+        "highest": sizes[last].max(),
+        "highest_before": sizes[~last].max(),
+        "slope_per_1000_steps": line[0],
+        "standard_error": covariance[0, 0] ** 0.5,
     }
+    return {name: float(value) for name, value in facts.items()}
 
 
 def children(pid: int) -> list[int]:
@@ -290,7 +322,10 @@ def children(pid: int) -> list[int]:
 
 
 def own_memory(pid: int) -> float | None:
-    """Megabytes of a process that are not of files (RssAnon): what other processes do changes nothing in it."""
+    """Megabytes of a process that are not of files (RssAnon): what other processes do changes nothing in it.
+
+    A reader is forked from the trainer: what the trainer had then counts for both.
+    """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
