@@ -128,6 +128,22 @@ def test_processes_change_no_byte(manifest: Manifest, shards: Path, tmp_path: Pa
     assert content_of(tmp_path / "two") == content_of(shards)
 
 
+def test_a_process_gets_the_samples_of_its_chunks_alone(manifest: Manifest, tmp_path: Path, monkeypatch):
+    from msgfm.data.shards import write
+
+    sent: list[Manifest] = []
+    work = write.in_processes
+
+    def spy(function, jobs, workers):
+        sent.extend(plan.manifest for plan, _ in jobs)
+        return work(function, jobs, 1)
+
+    monkeypatch.setattr(write, "in_processes", spy)
+    made = write_shards(manifest, tmp_path / "out", options(crop=24, workers=2))
+    assert len(sent) == len(made.chunks) > 2
+    assert sum(len(part.samples) for part in sent) == 28, "each tile travels once"
+
+
 def test_a_flipped_byte_is_named_with_chunk_and_sample_and_makes_no_image(shards: Path):
     packed = open_shards(shards)
     flip(shards / "chunk-0-1.bin", (shards / "chunk-0-1.bin").stat().st_size // 2)
@@ -374,8 +390,8 @@ STRICT = tuple(kind for kind in NOISE if kind not in ("constant-band", "empty-ba
 
 
 def write_mosaic(root: Path, flat: int = 30) -> Manifest:
-    """Sentinel-2 of 60 x 60 whose B10 is of one value in its first `flat` rows, with a corner of 30 x 30 outside."""
-    bands = ("B10", "B02", "B03")
+    """Sentinel-2 of 60 x 60 whose B02 is of one value in its first `flat` rows, with a corner of 30 x 30 outside."""
+    bands = ("B02", "B03", "B04")
     stored = np.random.default_rng(5).integers(100, 3000, (3, 60, 60)).astype(np.uint16)
     stored[0, :flat] = 12
     stored[:, 30:, 30:] = 65535
@@ -434,7 +450,7 @@ def test_whether_a_band_is_of_one_value_the_whole_image_says(tmp_path: Path):
     some = write_mosaic(tmp_path / "some")
     assert len(write_shards(some, tmp_path / "out", options(crop=30, accept=STRICT)).left_out) == 1
     everywhere = write_mosaic(tmp_path / "everywhere", flat=60)
-    with pytest.raises(InputError, match="band B10: error constant-band"):
+    with pytest.raises(InputError, match="band B02: error constant-band"):
         write_shards(everywhere, tmp_path / "none", options(crop=30, accept=STRICT))
 
 

@@ -29,7 +29,7 @@ _ABSENT = 6.0
 # Of a clear peak's height: what may be left within so many pixels of no shift at all (if not clear too), and elsewhere.
 _NO_SHIFT = 2
 _AT_HOME = 0.3
-_ELSEWHERE = 0.6
+_ELSEWHERE = 0.8
 # A peak reaches so far.
 _LOBE = 3
 # Widths of the Gaussian over frequencies, in cycles a pixel: of the estimate, of coarser and of finer edges; and how
