@@ -6,11 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any
 
 from msgfm.errors import InputError
 
@@ -19,15 +18,11 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
-def fresh_processes(
-    workers: int, begin: Callable[..., None] | None = None, given: tuple[Any, ...] = (), *, kept: str = ""
-) -> Iterator[ProcessPoolExecutor]:
+def fresh_processes(workers: int, *, kept: str = "") -> Iterator[ProcessPoolExecutor]:
     """Processes for the block; what has not begun when it ends is dropped.
 
     Args:
         workers: how many.
-        begin: called in each process before all else, with `given`, which is sent to each once.
-        given: see `begin`.
         kept: what of the work is not lost when a process is killed, for the message that says so.
 
     Raises:
@@ -35,11 +30,16 @@ def fresh_processes(
     """
     # Not fork: the libraries that were loaded have threads, and a fork takes over their locks but not their threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(begin, given))
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    others = set(multiprocessing.active_children())
     try:
         with _one_thread_each():
             yield pool
-    except BrokenProcessPool as error:
+    except Exception as error:
+        if isinstance(error, InputError) or not _is_broken(pool):
+            raise
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()  # the pool would wait forever for one that was being started when it broke
         raise InputError(
             f"a worker process was killed, likely for lack of memory: give the same command again with fewer --workers "
             f"than {workers}{kept and f'; {kept}'}"
@@ -48,12 +48,19 @@ def fresh_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+def _is_broken(pool: ProcessPoolExecutor) -> bool:
+    """Whether a process of it was killed; while others are still being started, that shows as other errors, too."""
+    try:
+        pool.submit(os.getpid)
+    except BrokenProcessPool:
+        return True
+    return False
+
+
+def _begin() -> None:
     # Ctrl-C reaches the whole group; the parent alone answers it, else the workers' tracebacks hide its message.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if begin is not None:
-        begin(*given)
 
 
 def _end_with_parent() -> None:

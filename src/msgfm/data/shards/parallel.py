@@ -1,46 +1,32 @@
-"""A function over numbers in several processes, which end when the one that started them does."""
+"""A function called for many jobs in several processes, which end when the one that started them does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from typing import Any, TypeVar
+from typing import Any
 
 from msgfm.data.processes import fresh_processes
 
-P = TypeVar("P")
 
-_KEPT = "finished chunks are kept"
-_work: dict[str, Any] = {}
-
-
-def in_processes(function: Callable[[P, int], None], given: P, numbers: Sequence[int], workers: int) -> Iterator[None]:
-    """Calls `function(given, number)` for every number; yields after each, in no certain order.
+def in_processes(function: Callable[..., None], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[None]:
+    """Calls `function(*job)` for every job; yields after each, in no certain order.
 
     Args:
         function: of a module.
-        given: sent to each process once.
-        numbers: what to do.
+        jobs: arguments; each is sent to the process that does it.
         workers: processes; 1 works in this one.
 
     Raises:
         InputError: a process was killed.
         Exception: the first that a call raises; calls that have begun are completed.
     """
-    if workers == 1 or len(numbers) < 2:
-        for number in numbers:
-            function(given, number)
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            function(*job)
             yield
         return
-    with fresh_processes(min(workers, len(numbers)), _begin, (function, given), kept=_KEPT) as pool:
-        for task in as_completed([pool.submit(_call, number) for number in numbers]):
+    with fresh_processes(min(workers, len(jobs)), kept="finished chunks are kept") as pool:
+        for task in as_completed([pool.submit(function, *job) for job in jobs]):
             task.result()
             yield
-
-
-def _begin(function: Callable[[Any, int], None], given: Any) -> None:
-    _work.update(function=function, given=given)
-
-
-def _call(number: int) -> None:
-    _work["function"](_work["given"], number)

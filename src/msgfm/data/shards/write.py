@@ -71,7 +71,7 @@ class _Plan:
 
     manifest: Manifest
     wholes: dict[str, Sample]
-    parts: tuple[tuple[int, int], ...]
+    parts: dict[int, tuple[int, int]]
     out: str
     facts: dict[str, Any]
     options: ShardOptions
@@ -101,7 +101,8 @@ def write_shards(manifest: Manifest, out: Path | str, options: ShardOptions) -> 
         if storage.size(INDEX) is not None:
             return _mend(plan, storage)
         missing = [number for number in range(len(plan.parts)) if not _is_finished(plan, storage, number)]
-        for _ in track(in_processes(_make_chunk, plan, missing, options.workers), "sharding", len(missing)):
+        jobs = [(_only(plan, number), number) for number in missing]
+        for _ in track(in_processes(_make_chunk, jobs, options.workers), "sharding", len(missing)):
             pass
         return _finish(plan, storage)
 
@@ -118,7 +119,7 @@ def _make_plan(manifest: Manifest, out: str, options: ShardOptions) -> _Plan:
         "chunk_size": options.chunk_size,
         "accept": sorted(options.accept),
     }
-    parts = tuple(_divide(manifest.samples, options.chunk_size))
+    parts = dict(enumerate(_divide(manifest.samples, options.chunk_size)))
     kept = {sample.sample for sample in manifest.samples}
     wholes = {sample.sample: sample for sample in whole.samples if sample.sample not in kept}
     return _Plan(manifest=manifest, wholes=wholes, parts=parts, out=out, facts=facts, options=options)
@@ -151,6 +152,18 @@ def _divide(samples: Sequence[Sample], chunk_size: int) -> Iterator[tuple[int, i
             start, size = position, 0
         size += here
     yield start, len(samples)
+
+
+def _only(plan: _Plan, number: int) -> _Plan:
+    """The plan of one chunk alone: a process that makes it needs no copy of the whole manifest."""
+    samples = plan.manifest.samples[slice(*plan.parts[number])]
+    names = {name_of_whole(sample) for sample in samples}
+    return replace(
+        plan,
+        manifest=replace(plan.manifest, samples=samples),
+        wholes={name: plan.wholes[name] for name in names if name in plan.wholes},
+        parts={number: (0, len(samples))},
+    )
 
 
 def _make_chunk(plan: _Plan, number: int) -> None:
@@ -368,7 +381,7 @@ def _has(storage: Storage, name: str, digest: str) -> bool:
 def _manifest_again(plan: _Plan, index: ShardIndex) -> bytes:
     """The manifest of complete shards, without a look at the images."""
     samples: list[Sample] = []
-    for number, part in enumerate(plan.parts):
+    for number, part in plan.parts.items():
         kept = [sample for sample in plan.manifest.samples[slice(*part)] if sample.sample not in index.left_out]
         samples += (_placed(sample, chunk_name(number), position) for position, sample in enumerate(kept))
     return _manifest_bytes(replace(plan.manifest, samples=tuple(samples)))
