@@ -17,6 +17,8 @@ import pytest
 from shard_data import NOISE, content_of
 from small_runs import invoke, run, write_image
 
+from msgfm.data.processes import fresh_processes
+
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -98,3 +100,14 @@ def test_a_killed_worker_is_an_error_that_says_what_to_do(tmp_path: Path, comman
         run("data", command, *arguments)
         run("data", command, listing, tmp_path / "other", *arguments[2:])
         assert content_of(tmp_path / "shards") == content_of(tmp_path / "other")
+
+
+def _blocked() -> set[signal.Signals | int]:
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def test_workers_are_deaf_to_ctrl_c_from_their_start() -> None:
+    """Blocked by whoever starts them, since they could not answer it before Python has started."""
+    with fresh_processes(1) as pool:
+        assert signal.SIGINT in pool.submit(_blocked).result()
+    assert signal.SIGINT not in _blocked()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 from msgfm.errors import InputError
 
@@ -29,8 +30,7 @@ def fresh_processes(workers: int, *, kept: str = "") -> Iterator[ProcessPoolExec
         InputError: one of them was killed.
     """
     # Not fork: the libraries that were loaded have threads, and a fork takes over their locks but not their threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_begin)
     others = set(multiprocessing.active_children())
     try:
         with _one_thread_each():
@@ -55,6 +55,21 @@ def _is_broken(pool: ProcessPoolExecutor) -> bool:
     except BrokenProcessPool:
         return True
     return False
+
+
+class _Process(SpawnProcess):
+    """Is deaf to Ctrl-C from its birth on: a signal that is blocked stays so in what is started meanwhile."""
+
+    def start(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def _begin() -> None:

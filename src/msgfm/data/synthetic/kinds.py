@@ -41,9 +41,6 @@ _RGB = ("R", "G", "B")
 _EVERY = tuple(SETTINGS)
 _BUILT = ("town", "town", "town", "farmland")
 
-# The check of registration takes the shadows of houses and trees for a shift here and there.
-_SHADOWS = "--accept pair-shift"
-
 # One stream of chance for the setting, one for the conditions, one for the ground, and one for each rendering.
 _SETTING, _CONDITIONS, _GROUND, _FIRST, _SECOND, _THIRD, _LATER = range(7)
 
@@ -238,7 +235,7 @@ KINDS: dict[str, Kind] = {
         stream=1,
         names=lambda place: (f"rgb/place{place.index:05d}.tif", f"dsm/place{place.index:05d}.tif"),
         pictures=_rgb_dsm,
-        index_as=f"pairs --sensor rgb=rgb --sensor dsm=dsm {_SHADOWS}",
+        index_as="pairs --sensor rgb=rgb --sensor dsm=dsm",
     ),
     "rgb": _aerial(
         stream=2,
@@ -253,7 +250,7 @@ KINDS: dict[str, Kind] = {
         index_as="sen12ms-cr",
     ),
     "segmentation": replace(
-        _aerial(stream=4, names=_potsdam_names, pictures=_segmentation, index_as=f"potsdam {_SHADOWS}"),
+        _aerial(stream=4, names=_potsdam_names, pictures=_segmentation, index_as="potsdam"),
         settings=("town", *_EVERY),
     ),
     "buildings": _aerial(
@@ -263,9 +260,7 @@ KINDS: dict[str, Kind] = {
         pictures=_buildings,
         index_as="whu-buildings",
     ),
-    "change": _aerial(
-        stream=6, settings=_BUILT, names=_change_names, pictures=_change, index_as=f"levir-cd {_SHADOWS}"
-    ),
+    "change": _aerial(stream=6, settings=_BUILT, names=_change_names, pictures=_change, index_as="levir-cd"),
     "pansharpen": Kind(
         stream=7,
         gsd_m=WORLDVIEW3_GSD_M,
