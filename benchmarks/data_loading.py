@@ -43,8 +43,9 @@ from msgfm.data.layouts import LayoutOptions, index_layout
 from msgfm.data.memory import keep_freed_memory
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, write_manifest
+from msgfm.data.sharding.plan import ShardOptions
+from msgfm.data.sharding.write import write_shards
 from msgfm.data.shards.read import open_shards
-from msgfm.data.shards.write import ShardOptions, write_shards
 from msgfm.data.synthetic import write_world
 
 EXAMPLES = """examples:

@@ -8,7 +8,7 @@ import numpy as np
 
 from msgfm.data.checks import KINDS
 from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage
-from msgfm.data.shards.write import ShardOptions
+from msgfm.data.sharding.plan import ShardOptions
 from msgfm.geo.raster import write_geotiff
 from msgfm.sensors import load_sensor
 

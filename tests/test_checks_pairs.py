@@ -50,6 +50,16 @@ def test_shadows_beside_houses_are_no_shift() -> None:
     assert clear >= 3, "pairs of which a clear peak alone would have said that they are shifted"
 
 
+def test_one_house_and_its_shadow_are_no_shift() -> None:
+    """In 64 m there may be nothing else, so all of the image says what its shadow says."""
+    rgb, heights = KINDS["rgb_dsm"].pictures(Place(kind="rgb_dsm", index=24, seed=5, size=128))
+    found = estimate_shift(rgb.pixels[1].astype(np.float64), heights.pixels[0].astype(np.float64))
+    assert found is not None
+    assert found.decisive
+    (said,) = findings(rgb.pixels, heights.pixels, (RGB, DSM))
+    assert said.severity == "undecided"
+
+
 @pytest.mark.parametrize("shift", [(9, -7), (-5, 0), (0, 14)])
 def test_a_shifted_picture_is_named_with_its_shift(shift: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)

@@ -27,12 +27,12 @@ from msgfm.data.masks import read_mask
 from msgfm.data.mixture import Batch, MixtureDataset, MixtureOrder, MixtureSampler, Source, shuffled
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, read_manifest, write_manifest
+from msgfm.data.sharding.cut import cut_manifest
+from msgfm.data.sharding.sources import fingerprint
+from msgfm.data.sharding.write import write_shards
 from msgfm.data.shards.codec import DamagedItemError, array_of, pack, unpack
-from msgfm.data.shards.cut import cut_manifest
 from msgfm.data.shards.read import open_shards
-from msgfm.data.shards.sources import fingerprint
 from msgfm.data.shards.verify import verify_shards
-from msgfm.data.shards.write import write_shards
 from msgfm.errors import InputError
 from msgfm.files import lock_folder
 from msgfm.geo.raster import write_geotiff
@@ -129,7 +129,7 @@ def test_processes_change_no_byte(manifest: Manifest, shards: Path, tmp_path: Pa
 
 
 def test_a_process_gets_the_samples_of_its_chunks_alone(manifest: Manifest, tmp_path: Path, monkeypatch):
-    from msgfm.data.shards import write
+    from msgfm.data.sharding import write
 
     sent: list[Manifest] = []
     work = write.in_processes

@@ -25,11 +25,11 @@ from small_runs import invoke, read_log, refused, run, write_data, write_recipe
 
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, write_manifest
+from msgfm.data.sharding.write import write_shards
 from msgfm.data.shards.cache import CacheLimits, Remote, mirror
 from msgfm.data.shards.read import open_shards
 from msgfm.data.shards.storage import S3Storage, storage_at
 from msgfm.data.shards.verify import verify_shards
-from msgfm.data.shards.write import write_shards
 from msgfm.errors import InputError
 
 

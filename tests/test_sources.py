@@ -13,7 +13,7 @@ from shard_data import make_manifest, options
 from msgfm.config import config_from_dict
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, read_manifest, write_manifest
-from msgfm.data.shards.write import write_shards
+from msgfm.data.sharding.write import write_shards
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
 from msgfm.sensors import Sensor, load_sensor

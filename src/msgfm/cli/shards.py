@@ -40,8 +40,9 @@ def data_shard(
         msgfm data shard sen12ms.parquet s3://bucket/sen12ms
     """
     from msgfm.data.records import read_manifest
-    from msgfm.data.shards.cut import NO_DATA
-    from msgfm.data.shards.write import ShardOptions, write_shards
+    from msgfm.data.sharding.cut import NO_DATA
+    from msgfm.data.sharding.plan import ShardOptions
+    from msgfm.data.sharding.write import write_shards
 
     if crop != "whole" and not (crop.isdecimal() and int(crop) > 0):
         raise typer.BadParameter(f"{crop!r} is neither `whole` nor a number of pixels", param_hint="--crop")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest, read_manifest
+from msgfm.data.repeats import require_no_repeats
 from msgfm.data.shards.cache import CacheLimits, remote_of
 from msgfm.data.shards.chunks import is_place
 from msgfm.data.shards.read import is_shards, open_shards
-from msgfm.data.shards.repeats import require_no_repeats
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor
 from msgfm.training.config import PretrainConfig, SourceConfig

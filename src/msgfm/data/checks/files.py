@@ -14,12 +14,10 @@ from msgfm.data.records import RasterFile, Sample, SensorImage
 from msgfm.data.shards.chunks import is_place
 from msgfm.data.stored import read_stored as read_file
 from msgfm.errors import InputError
-from msgfm.geo.raster import RasterInfo, raster_info
+from msgfm.geo.raster import RasterInfo, extent_of, raster_info
 from msgfm.sensors import Sensor
 
 _DEGREE_M = 111_320.0
-# Edges alike within this share of the extent, as at indexing.
-_SAME_GROUND = 0.1
 # Pixels so much coarser than a band's, or finer than the sensor's finest, were resampled.
 _RESAMPLED = 1.5
 
@@ -105,24 +103,17 @@ def grid_findings(root: Path, sample: Sample, headers: Headers) -> Iterator[Find
     placed = []
     for image in sample.images:
         first = image.files[0]
-        if first.path in headers and (place := _place(first, headers[first.path])) is not None:
-            placed.append((root / first.path, image.key, place))
-    for path, key, (crs, edges) in placed[1:]:
-        other, _, (other_crs, others) = placed[0]
-        sides = (others[2] - others[0], others[3] - others[1]) * 2
-        if crs != other_crs:
-            seen = f"{crs}, where {other} has {other_crs}"
-        elif any(abs(a - b) > _SAME_GROUND * abs(side) for a, b, side in zip(edges, others, sides, strict=True)):
-            seen = f"edges at {' '.join(f'{edge:.8g}' for edge in edges)}, those of {other} at " + " ".join(
-                f"{edge:.8g}" for edge in others
-            )
-        else:
+        if first.path in headers and (extent := extent_of(headers[first.path], first.window)) is not None:
+            placed.append((root / first.path, image.key, extent))
+    for path, key, extent in placed[1:]:
+        other, _, reference = placed[0]
+        if extent.is_ground_of(reference):
             continue
         yield Finding(
             kind="pair-grid",
             severity="error",
             file=str(path),
-            seen=seen,
+            seen=f"{extent}, where {other} has {reference}",
             expected="one coordinate system and the same ground for all images of a sample",
             confidence=0.99,
             remedy=f"warp the file to the grid of {other}, or correct the PATTERN that pairs them",
@@ -151,13 +142,3 @@ def _gsd(info: RasterInfo) -> float | None:
     if info.crs.is_geographic:
         return size * _DEGREE_M
     return size * float(info.crs.linear_units_factor[1])
-
-
-def _place(file: RasterFile, info: RasterInfo) -> tuple[str, tuple[float, float, float, float]] | None:
-    """CRS and the edges left, bottom, right, top of a file or of the window of it."""
-    if info.crs is None or info.transform.is_identity:
-        return None
-    row, column, height, width = file.window or (0, 0, info.height, info.width)
-    left, top = info.transform @ (column, row)
-    right, bottom = info.transform @ (column + width, row + height)
-    return info.crs.to_string(), (float(left), float(bottom), float(right), float(top))

@@ -12,6 +12,7 @@ from msgfm.data.checks.pooled import SETTLED, Pool
 from msgfm.data.checks.report import Report
 from msgfm.data.checks.sample import Examination, examine_sample
 from msgfm.data.checks.tally import Tally
+from msgfm.data.layouts.splits import spread_evenly
 from msgfm.data.processes import fresh_processes
 from msgfm.data.records import Manifest, Sample
 from msgfm.progress import track
@@ -48,7 +49,7 @@ def check_manifest(
         InputError: `accept` names a kind that there is not.
     """
     require_kinds(accept)
-    samples = spread(manifest.samples, limit)
+    samples = manifest.samples if limit is None else spread_evenly(manifest.samples, limit)
     duplicates, pool = Duplicates(partial(_origin, manifest, samples)), Pool(manifest.sensors)
     tally = Tally(keep)
     takers: list[Tally | Journal] = [tally, *([] if journal is None else [journal])]
@@ -74,13 +75,6 @@ def check_manifest(
     if journal is not None:
         journal.finish(report.numbers())
     return report
-
-
-def spread(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
-    """At most so many samples, evenly spread over all of them."""
-    if limit is None or limit >= len(samples):
-        return samples
-    return [samples[i * len(samples) // limit] for i in range(limit)]
 
 
 def _origin(manifest: Manifest, samples: Sequence[Sample], number: int) -> Origin:

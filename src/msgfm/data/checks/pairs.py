@@ -39,6 +39,8 @@ _OTHER_WIDTHS = ((0.06, 2), (0.25, 1))
 # Windows at the four corners, of this share of each side, of which so many must have the same shift to a pixel.
 _WINDOW = 0.6
 _AGREEING = 2
+# Fine heights against a picture of fewer pixels a side decide nothing: a house and its shadow may be all that is there.
+_HOUSE, _FINE_GSD_M = 200, 5.0
 
 Array = NDArray[np.float64]
 
@@ -161,7 +163,7 @@ def shift_findings(images: Sequence[StoredImage]) -> Iterator[Finding]:
         found = estimate_shift(ours, _detail(image))
         if found is not None and found.length <= _SHIFT and found.clarity >= _ABSENT:
             continue
-        sure = found is not None and found.decisive
+        sure = found is not None and found.decisive and not _may_be_one_house(image, reference)
         if found is None:
             seen = "too little structure to measure a shift"
         elif sure:
@@ -182,6 +184,12 @@ def shift_findings(images: Sequence[StoredImage]) -> Iterator[Finding]:
             confidence=0.95 if sure else 0.3,
             remedy="register the two files, or leave the sample out (`--accept pair-shift` uses it as it is)",
         )
+
+
+def _may_be_one_house(image: StoredImage, reference: StoredImage) -> bool:
+    heights = [one.band for each in (image, reference) for one in each.bands if one.band.unit == "m"]
+    fine = any((band.gsd_m or 0) < _FINE_GSD_M for band in heights)
+    return fine and min(min(one.stored.shape) for each in (image, reference) for one in each.bands) < _HOUSE
 
 
 def _detail(image: StoredImage) -> Array:

@@ -7,5 +7,5 @@ A folder of shards, on a disk or under an `s3://` prefix, holds
 - `manifest.parquet`: the manifest, with cards, splits and classes; its files are places in the chunks;
 - `shards.json`: what belongs to the folder, with the SHA-256 of each file. It is written last.
 
-`write` makes them, `read` finds a sample's arrays in them, `verify` holds them against `shards.json`.
+`read` finds a sample's arrays in them, `verify` holds them against `shards.json`; `msgfm.data.sharding` makes them.
 """

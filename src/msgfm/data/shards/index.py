@@ -31,7 +31,7 @@ class ShardIndex:
     """The content of `shards.json`.
 
     Args:
-        plan: what the shards were made from and how (`write.Plan.facts`).
+        plan: what the shards were made from and how (`sharding.plan.Plan.facts`).
         chunks: in their order.
         files: SHA-256 of the other files, by name.
         left_out: what is wrong with samples that could not be used, by name.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from msgfm.data.records import Manifest, RasterFile, Sample
-from msgfm.data.shards.cut import cut_manifest, name_of_whole
+from msgfm.data.sharding.cut import cut_manifest, name_of_whole
 from msgfm.data.shards.index import read_index
 from msgfm.data.shards.read import is_shards
 from msgfm.data.shards.storage import LocalStorage

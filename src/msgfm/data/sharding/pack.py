@@ -1,0 +1,93 @@
+"""From samples to items of a chunk: held against their cards, read as they are stored, compressed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from itertools import count
+from typing import Any
+
+from msgfm.data.checks import Finding, check_sample, require_no_errors
+from msgfm.data.records import Manifest, RasterFile, Sample
+from msgfm.data.sharding.cut import NO_DATA, lacks_data, name_of_whole
+from msgfm.data.sharding.plan import Plan, ShardOptions
+from msgfm.data.shards.chunks import chunk_name, place_of
+from msgfm.data.shards.codec import Stored, pack
+from msgfm.data.stored import read_stored
+from msgfm.errors import InputError, too_many_bad
+
+# What a tile may lack while the image that it was cut from has it: B10 over clear ground is one number for kilometres.
+_OF_THE_WHOLE = ("constant-band", "empty-band")
+
+
+def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, Any]], dict[str, str]]:
+    """Items and manifest rows of a chunk, and what is wrong with samples that are left out."""
+    manifest = plan.manifest
+    items: list[bytes] = []
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    verdicts: dict[str, set[tuple[str, str]]] = {}
+    for sample in manifest.samples[slice(*plan.parts[number])]:
+        try:
+            found = check_sample(manifest.root, sample, manifest.sensors)
+            if found and (whole := plan.wholes.get(name_of_whole(sample))):  # a tile without data is never clean
+                if lacks_data(manifest, sample):
+                    left_out[sample.sample] = NO_DATA
+                    continue
+                found = _judged_whole(manifest, whole, found, verdicts)
+            require_no_errors(found, plan.options.accept)
+            item, packed = _pack_sample(manifest, sample, chunk_name(number), len(items))
+        except InputError as error:
+            left_out[sample.sample] = str(error)
+            require_few(left_out, plan.options)
+        else:
+            items.append(item)
+            rows.append(asdict(packed))
+    return items, rows, left_out
+
+
+def _judged_whole(
+    manifest: Manifest, whole: Sample, found: list[Finding], verdicts: dict[str, set[tuple[str, str]]]
+) -> list[Finding]:
+    """What was found of a tile; whether its bands are empty or of one value, the image that it was cut from says."""
+    if not any(one.kind in _OF_THE_WHOLE for one in found):
+        return found
+    if whole.sample not in verdicts:
+        of_whole = check_sample(manifest.root, whole, manifest.sensors)
+        verdicts[whole.sample] = {(one.kind, one.image) for one in of_whole}
+    verdict = verdicts[whole.sample]
+    return [one for one in found if one.kind not in _OF_THE_WHOLE or (one.kind, one.image) in verdict]
+
+
+def require_few(left_out: dict[str, str], options: ShardOptions) -> None:
+    """Sees to it that not too many samples are left out; tiles without data do not count.
+
+    Raises:
+        InputError: more than `skip_bad` are.
+    """
+    bad = [f"sample {name}: {message}" for name, message in left_out.items() if message != NO_DATA]
+    if len(bad) > options.skip_bad:
+        told = too_many_bad("samples that cannot be used so far", bad, options.skip_bad)
+        raise InputError(f"{told}; finished chunks are kept")
+
+
+def _pack_sample(manifest: Manifest, sample: Sample, chunk: str, position: int) -> tuple[bytes, Sample]:
+    """A sample's item, and the sample as a manifest of shards lists it."""
+    arrays: list[tuple[dict[str, Any], Stored]] = []
+    files = [(file, image.key) for image in sample.images for file in image.files]
+    for file, image in files if sample.mask is None else [*files, (sample.mask, "mask")]:
+        facts = {"image": image, "bands": file.bands, "file": file.path, "file_bands": file.file_bands}
+        arrays.append(({**facts, "window": file.window}, read_stored(manifest.root, file)))
+    about = {"sample": sample.sample, "scene": sample.scene, "split": sample.split, "labels": sample.labels}
+    return pack(about, arrays), placed(sample, chunk, position)
+
+
+def placed(sample: Sample, chunk: str, position: int) -> Sample:
+    """The sample with the places of its arrays, in their order, for its files."""
+    numbers = count()
+
+    def put(file: RasterFile) -> RasterFile:
+        bands = tuple(range(1, len(file.file_bands) + 1))
+        return replace(file, path=place_of(chunk, position, next(numbers)), file_bands=bands, window=None)
+
+    images = tuple(replace(image, files=tuple(put(file) for file in image.files)) for image in sample.images)
+    return replace(sample, images=images, mask=None if sample.mask is None else put(sample.mask))
