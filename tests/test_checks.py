@@ -78,6 +78,7 @@ def test_images_that_keep_to_their_cards_have_no_error() -> None:
     ("change", "card", "kind", "remedy"),
     [
         (lambda x: (x * 1e-4).astype(np.float32), L2A, "reflectance-as-dn", "--set sentinel2_l2a.scale=1"),
+        (lambda x: (x * 1e-2).astype(np.float32), L2A, "reflectance-as-dn", "--set sentinel2_l2a.scale=0.01"),
         (lambda x: x, L2A.with_setting("scale", 1), "dn-as-reflectance", "--set sentinel2_l2a.scale=0.0001"),
         (lambda x: (x / 20).astype(np.uint8), L2A, "eight-bit", "--set 'sentinel2_l2a.unit=\"1\"'"),
         (lambda x: x, L2A.with_setting("offset", -1000), "offset-removed-twice", "--set sentinel2_l2a.offset=0"),

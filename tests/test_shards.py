@@ -454,6 +454,32 @@ def test_whether_a_band_is_of_one_value_the_whole_image_says(tmp_path: Path):
         write_shards(everywhere, tmp_path / "none", options(crop=30, accept=STRICT))
 
 
+def test_what_a_tile_is_too_little_to_judge_by_the_whole_image_says(tmp_path: Path):
+    """Half of it is sea: its tiles are of one number, as a border is that nobody declared."""
+    heights = 20 + 5 * np.add.outer(np.arange(64), np.sin(np.arange(64) / 5)).astype(np.float32)
+    heights[:, :40] = 0
+    heights[30:34, 10:14] = 3
+    write_geotiff(tmp_path / "files" / "sea.tif", heights[None])
+    run("data", "index", "image-folder", tmp_path / "files", "--sensor", "dsm", "--out", tmp_path / "it.parquet")
+    run("data", "shard", tmp_path / "it.parquet", tmp_path / "tiles", "--crop", 16)
+    assert len(open_shards(tmp_path / "tiles").samples) == 16
+    write_geotiff(tmp_path / "files" / "sea.tif", 100 * heights[None])
+    refused = invoke("data", "shard", tmp_path / "it.parquet", tmp_path / "other", "--crop", 16)
+    assert refused.exit_code == 2
+    assert "centimetres" in refused.stderr
+
+
+def test_real_images_that_are_clean_are_clean_in_tiles(real_data: Path, tmp_path: Path):
+    sensors = [
+        f"{sensor}={folder}" for sensor, folder in (("dsm", "DEM"), ("rgb", "S2RGB"), ("sentinel2_l2a", "S2L2A"))
+    ]
+    words = [word for sensor in sensors for word in ("--sensor", sensor)]
+    run("data", "index", "pairs", real_data / "TerraMesh", *words, "--out", tmp_path / "it.parquet")
+    for size in (56, 112):
+        run("data", "shard", tmp_path / "it.parquet", tmp_path / str(size), "--crop", size)
+        assert len(open_shards(tmp_path / str(size)).samples) == 3 * (224 // size) ** 2
+
+
 def test_stopped_between_chunks_tiles_without_data_stay_dropped(tmp_path: Path):
     files = tmp_path / "files"
     mosaic = write_mosaic(files)

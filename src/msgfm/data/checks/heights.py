@@ -47,6 +47,6 @@ def _slopes(image: StoredImage, one: StoredBand) -> Iterator[Finding]:
         seen=f"{what} exceeded by 5 % of the pixels" if slope >= _FLAT else "no slope at all",
         expected=f"at most {metres:g} in metres" if slope >= _FLAT else "some slope, to tell metres by",
         confidence=0.95 if slope >= centimetres else 0.5,
-        remedy=f"--set {image.sensor.name}.scale={one.band.scale / 100:g}"
-        + ("" if slope >= centimetres else " if the files are in centimetres"),
+        remedy=f"--set {image.sensor.name}.scale={one.band.scale / 100:g} if the files are in centimetres "
+        f"({one.band.scale / 1000:g} if in millimetres)",
     )

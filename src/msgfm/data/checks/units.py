@@ -20,14 +20,15 @@ NO_DATA_MARKS = (-9999.0, -32767.0, -32768.0, -99999.0, float(np.finfo(np.float3
 COMPLEX = "complex numbers, as in single look complex (SLC) radar data"
 _BYTE = 255
 _BYTE_SCALE = 1 / 255
+_PERCENT = 120.0
 # A median so many of the card's standard deviations from its mean is odd; snow reaches 6, thick cloud more.
 _FAR_STD = 8.0
 
 
 def unit_findings(image: StoredImage) -> Iterator[Finding]:
     """One finding for each kind, with the bands that it concerns."""
-    if (picture := _eight_bit(image)) is not None:
-        yield picture
+    if (whole := _eight_bit(image) or _percent(image)) is not None:
+        yield whole
         return
     found: dict[str, Finding] = {}
     for one in image.bands:
@@ -80,6 +81,29 @@ def _eight_bit(image: StoredImage) -> Finding | None:
         confidence=0.97 if sure else 0.6,
         remedy=f"{options}{f' --set {name}.valid_range=[0,1]' if decibel else ''} where pictures will do (a card of "
         "their own is better: other mean and std); else fetch the calibrated files",
+    )
+
+
+def _percent(image: StoredImage) -> Finding | None:
+    """Fractions of up to about a hundred in all bands, where a card scales whole numbers of up to 10000 down."""
+    bands = [one for one in image.bands if one.numbers.size]
+    scaled = all(one.band.unit == "reflectance" and abs(one.band.scale) <= 1e-3 for one in bands)
+    if not bands or not scaled or image.of_integers or any(one.stored.dtype.kind != "f" for one in bands):
+        return None
+    if min(one.numbers[0] for one in bands) < -_PERCENT or max(one.quantile(0.99) for one in bands) > _PERCENT:
+        return None
+    brightest = max(one.quantile(0.5) for one in bands)
+    if brightest <= max(one.band.valid_range[1] for one in bands):  # fractions of 1, or nothing but shadow
+        return None
+    name = image.sensor.name
+    return Finding(
+        kind="reflectance-as-dn",
+        severity="error",
+        file=image.file,
+        seen=f"fractions with a median of up to {brightest:.3g}, and hardly any above {_PERCENT:g}, in every band",
+        expected="steps of 0.0001 of reflectance, far beyond 100 in some band",
+        confidence=0.9,
+        remedy=f"--set {name}.scale=0.01 --set {name}.offset=0 if the files are in percent",
     )
 
 
@@ -208,7 +232,8 @@ def _likely_cause(sensor: Sensor, one: StoredBand, values: NDArray[Any]) -> tupl
     if band.polarisation and band.unit.lower() != "db" and band.valid_range[0] >= 0 and -80 < median < 0:
         return "decibel", 0.95, f"--set {name}.unit=dB --set {name}.scale=1 --set {name}.valid_range=[-50,30]"
     if band.unit == "m" and median > high:
-        return "centimetres", 0.9, f"--set {name}.scale={band.scale / 100:g} if the files are in centimetres"
+        scales = f"--set {name}.scale={band.scale / 100:g} if the files are in centimetres"
+        return "centimetres", 0.9, f"{scales} ({band.scale / 1000:g} if in millimetres)"
     if band.unit.lower() == "db" and values.min() >= 0:
         return "linear-power", 0.9, "convert the files from linear power or amplitude to decibel, 10*log10(power)"
     if band.unit == "reflectance" and band.scale == 1 and median > 10 * abs(high):

@@ -15,9 +15,6 @@ from msgfm.data.shards.codec import Stored, pack
 from msgfm.data.stored import read_stored
 from msgfm.errors import InputError, too_many_bad
 
-# What a tile may lack while the image that it was cut from has it: B10 over clear ground is one number for kilometres.
-_OF_THE_WHOLE = ("constant-band", "empty-band")
-
 
 def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, Any]], dict[str, str]]:
     """Items and manifest rows of a chunk, and what is wrong with samples that are left out."""
@@ -25,7 +22,7 @@ def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, A
     items: list[bytes] = []
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
-    verdicts: dict[str, set[tuple[str, str]]] = {}
+    verdicts: dict[str, list[Finding]] = {}
     for sample in manifest.samples[slice(*plan.parts[number])]:
         try:
             found = check_sample(manifest.root, sample, manifest.sensors)
@@ -33,7 +30,7 @@ def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, A
                 if lacks_data(manifest, sample):
                     left_out[sample.sample] = NO_DATA
                     continue
-                found = _judged_whole(manifest, whole, found, verdicts)
+                found = _verdict(manifest, whole, found, verdicts)
             require_no_errors(found, plan.options.accept)
             item, packed = _pack_sample(manifest, sample, chunk_name(number), len(items))
         except InputError as error:
@@ -45,17 +42,19 @@ def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, A
     return items, rows, left_out
 
 
-def _judged_whole(
-    manifest: Manifest, whole: Sample, found: list[Finding], verdicts: dict[str, set[tuple[str, str]]]
+def _verdict(
+    manifest: Manifest, whole: Sample, found: list[Finding], verdicts: dict[str, list[Finding]]
 ) -> list[Finding]:
-    """What was found of a tile; whether its bands are empty or of one value, the image that it was cut from says."""
-    if not any(one.kind in _OF_THE_WHOLE for one in found):
+    """What is found of a tile; but where that is an error, what is found of the image that it was cut from.
+
+    A tile may be too little to judge by: B10 is one number for kilometres, snow and sea are flat, and few materials
+    stand for all.
+    """
+    if not any(one.severity == "error" for one in found):
         return found
     if whole.sample not in verdicts:
-        of_whole = check_sample(manifest.root, whole, manifest.sensors)
-        verdicts[whole.sample] = {(one.kind, one.image) for one in of_whole}
-    verdict = verdicts[whole.sample]
-    return [one for one in found if one.kind not in _OF_THE_WHOLE or (one.kind, one.image) in verdict]
+        verdicts[whole.sample] = check_sample(manifest.root, whole, manifest.sensors)
+    return verdicts[whole.sample]
 
 
 def require_few(left_out: dict[str, str], options: ShardOptions) -> None:
