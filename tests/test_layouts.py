@@ -258,6 +258,12 @@ def test_pairs_placeholders(tmp_path: Path) -> None:
     assert has_data == ["B02", "B8A", "B11"]
 
 
+def test_pairs_tells_a_folder_in_an_image_place(tmp_path: Path) -> None:
+    (tmp_path / "images" / "b.tif").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"b\.tif is a folder, but is named like an image"):
+        index("pairs", tmp_path, "sentinel2=images/{id}.tif")
+
+
 def test_pairs_bands_by_name_and_by_position_and_scenes_from_a_csv(tmp_path: Path) -> None:
     tif(tmp_path / "images" / "1.tif", 5)
     tif(tmp_path / "images" / "2.tif", 5)

@@ -227,7 +227,7 @@ def test_roles_and_samples_that_are_not_there_are_told(world: World, change: Pat
     command = ("reconstruct", world.folder / "run", "--manifest", change, "--out", tmp_path / "picture.png")
     message = refused(*command, "--role", "pansharpened")
     assert "the manifest has rgb@before, rgb@after, rgb@cloudy; the model knows dsm, rgb" in message
-    assert "images in the role pansharpened were asked for; take others with --role before" in message
+    assert "images in the role pansharpened were asked for; take others with --role after or --role before" in message
     assert "no sample '9' in the manifest; its samples are named like '0@before'" in refused(*command, "--sample", "9")
     assert not (tmp_path / "picture.png").exists()
 

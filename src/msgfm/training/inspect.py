@@ -83,11 +83,12 @@ def known_images(manifest: Manifest, model: MsGFM, roles: Sequence[str]) -> Mani
     known = only_images(manifest, model.sensors.keys(), roles)
     if not known.samples:
         there = list(dict.fromkeys(image.key for sample in manifest.samples for image in sample.images))
-        other = [role for _, at, role in (key.partition("@") for key in there) if at and role not in roles]
+        others = {f"--role {role}" for _, at, role in (key.partition("@") for key in there) if at and role not in roles}
+        remedy = f"; take others with {' or '.join(sorted(others))}" if others else ""
         asked = " or ".join(f"in the role {role}" if role else "without a role" for role in roles)
         raise InputError(
             f"the manifest has {', '.join(there)}; the model knows {', '.join(model.sensors)}, and images {asked} were "
-            f"asked for{f'; take others with --role {other[0]}' if other else ''}"
+            f"asked for{remedy}"
         )
     return known
 

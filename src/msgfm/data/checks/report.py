@@ -80,8 +80,9 @@ class Report:
 
     def summary(self) -> str:
         """One line: how many samples were checked, and how many findings there are of each severity."""
-        names = {"error": "errors", "warning": "warnings", "undecided": "undecided"}
-        counts = ", ".join(f"{self.count(severity)} {names[severity]}" for severity in SEVERITIES)
+        several = {"error": "errors", "warning": "warnings", "undecided": "undecided"}
+        numbers = {severity: self.count(severity) for severity in SEVERITIES}
+        counts = ", ".join(f"{n} {severity if n == 1 else several[severity]}" for severity, n in numbers.items())
         return f"checked {self.checked} of {self.samples} samples: {counts}"
 
     def _first(self, severity: Severity) -> tuple[Finding, ...]:

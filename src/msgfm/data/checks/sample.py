@@ -174,6 +174,6 @@ def _unreadable(file: str, key: str, error: InputError) -> Finding:
         seen=str(error),
         expected="a whole file with the bands and pixels that the manifest lists",
         confidence=1.0,
-        remedy="fetch the file again, or leave it out when indexing (--skip-bad)",
+        remedy="mend or replace the file, or leave it out when indexing (--skip-bad)",
         image=key,
     )

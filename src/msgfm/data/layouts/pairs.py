@@ -169,7 +169,9 @@ def _files_of(root: Path, pattern: str) -> Iterator[tuple[_Key, str, str, str | 
     for path in sorted(root.glob(_glob(pattern))):
         name = path.relative_to(root).as_posix()
         match = regex.fullmatch(name)
-        if match is not None and is_image(path) and path.is_file():
+        if match is not None and is_image(path):
+            if path.is_dir():
+                raise InputError(f"{path} is a folder, but is named like an image of {pattern!r}; move it away")
             found = match.groupdict()
             yield _Key(found.get("scene", ""), found["id"]), found.get("split", ""), name, found.get("band")
 
