@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -39,6 +40,9 @@ def _find_real_data() -> Path | None:
         raise pytest.UsageError(f"MSGFM_REAL_DATA={named}: no such folder; unset it to leave the real_data tests out")
     return Path(named).resolve() if named else None
 
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every command that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _REAL_DATA = _find_real_data()
 
