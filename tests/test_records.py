@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,6 +44,24 @@ def test_round_trip(tmp_path: Path) -> None:
     write_manifest(written, tmp_path / "m.parquet")
     assert read_manifest(tmp_path / "m.parquet") == written
     assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
+
+
+def test_millions_of_samples_fit_in_memory(tmp_path: Path) -> None:
+    """A sample of two images costs about a kilobyte: names of its own, and bands that it shares with all others."""
+    some, count = manifest(tmp_path), 4000
+    first = some.samples[0]
+    many = tuple(replace(first, sample=f"{first.sample}_{i}", scene=f"{first.scene}_{i}") for i in range(count))
+    write_manifest(replace(some, samples=many), tmp_path / "m.parquet")
+    tracemalloc.start()
+    try:
+        read = read_manifest(tmp_path / "m.parquet")
+        kept = tracemalloc.get_traced_memory()[0] / count
+    finally:
+        tracemalloc.stop()
+    assert read.samples == many
+    assert kept < 1500
+    one, other = (sample.images[0].files[0] for sample in read.samples[:2])
+    assert one.bands is other.bands
 
 
 def test_manifest_and_images_move_together_or_the_manifest_alone(tmp_path: Path) -> None:

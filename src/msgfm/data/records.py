@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,9 +26,12 @@ FORMAT_VERSION = 2
 METADATA_KEY = b"msgfm"
 _REMEDY = "make one with `msgfm data index LAYOUT ROOT --out FILE.parquet`"
 _SHOWN = 6
+_ROWS_AT_ONCE = 4096
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RasterFile:
     """One file, or a window of one, and the bands taken from it.
 
@@ -44,7 +48,7 @@ class RasterFile:
     window: tuple[int, int, int, int] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SensorImage:
     """The files that make up one sensor's image, and the grid (pixels) of the finest of them.
 
@@ -69,7 +73,7 @@ class SensorImage:
         return f"{self.sensor}@{self.role}" if self.role else self.sensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One place at one time, seen by one sensor or by several.
 
@@ -224,7 +228,7 @@ def read_manifest(path: Path) -> Manifest:
             root=(path.resolve().parent / header["root"]).resolve(),
             layout=header["layout"],
             sensors={sensor.name: sensor for sensor in sensors},
-            samples=tuple(sample_from_dict(row) for row in pq.read_table(path).to_pylist()),
+            samples=tuple(_samples_of(path)),
             classes=tuple(header["classes"]),
             mask_classes={int(value): name for value, name in header["mask_classes"].items()},
             mask_colours={int(value): (r, g, b) for value, (r, g, b) in header.get("mask_colours", {}).items()},
@@ -269,28 +273,38 @@ def _kind(rows: int, schema: pa.Schema) -> str:
 
 def sample_to_dict(sample: Sample) -> dict[str, Any]:
     """As `dataclasses.asdict`, which takes several times as long: large data sets have half a million samples."""
-    images = [vars(image) | {"files": [vars(file) for file in image.files]} for image in sample.images]
-    return vars(sample) | {"images": images, "mask": None if sample.mask is None else vars(sample.mask)}
+    images = [_fields(image) | {"files": [_fields(file) for file in image.files]} for image in sample.images]
+    return _fields(sample) | {"images": images, "mask": None if sample.mask is None else _fields(sample.mask)}
+
+
+def _fields(record: Sample | SensorImage | RasterFile) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def _samples_of(path: Path) -> Iterator[Sample]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS_AT_ONCE):
+            yield from map(sample_from_dict, batch.to_pylist())
 
 
 def sample_from_dict(row: Mapping[str, Any]) -> Sample:
     """The inverse of `sample_to_dict` and of `dataclasses.asdict`, also after a way through Parquet or JSON."""
     images = tuple(
         SensorImage(
-            sensor=image["sensor"],
+            sensor=sys.intern(image["sensor"]),
             height=image["height"],
             width=image["width"],
             files=tuple(_file(file) for file in image["files"]),
-            role=image["role"],
+            role=sys.intern(image["role"]),
         )
         for image in row["images"]
     )
     return Sample(
         sample=row["sample"],
         scene=row["scene"],
-        split=row["split"],
+        split=sys.intern(row["split"]),
         images=images,
-        labels=tuple(row["labels"]),
+        labels=_shared(tuple(row["labels"])),
         mask=None if row["mask"] is None else _file(row["mask"]),
     )
 
@@ -298,7 +312,13 @@ def sample_from_dict(row: Mapping[str, Any]) -> Sample:
 def _file(row: Mapping[str, Any]) -> RasterFile:
     return RasterFile(
         path=row["path"],
-        bands=tuple(row["bands"]),
-        file_bands=tuple(row["file_bands"]),
+        bands=_shared(tuple(row["bands"])),
+        file_bands=_shared(tuple(row["file_bands"])),
         window=None if row["window"] is None else tuple(row["window"]),
     )
+
+
+@lru_cache(maxsize=4096)
+def _shared(values: tuple[T, ...]) -> tuple[T, ...]:
+    """One tuple for all that are equal: of millions of samples nearly all have the same bands."""
+    return values
