@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -29,19 +30,27 @@ errors = make_console(stderr=True)
 out = make_console()
 
 
+@contextmanager
+def stoppable(message: str) -> Iterator[None]:
+    """Turns Ctrl-C into a message, which says what became of the work, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(message, highlight=False)
+        raise typer.Exit(128 + signal.SIGINT) from None
+
+
 def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Turns an `InputError` into a message and exit code 2, and Ctrl-C into one and exit code 130."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except InputError as error:
-            errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-            raise typer.Exit(2) from error
-        except KeyboardInterrupt:
-            errors.print("stopped; files that were written are whole, and the same command can be started again")
-            raise typer.Exit(128 + signal.SIGINT) from None
+        with stoppable("stopped; files that were written are whole, and the same command can be started again"):
+            try:
+                return command(*args, **kwargs)
+            except InputError as error:
+                errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+                raise typer.Exit(2) from error
 
     return wrapped
 

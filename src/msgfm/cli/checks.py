@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from msgfm.cli.app import data_app, errors, out, reports_input_errors
+from msgfm.cli.app import data_app, errors, out, reports_input_errors, stoppable
 from msgfm.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,11 +45,8 @@ def data_check(
 
         msgfm data check pairs.parquet --accept offset-mixed --accept duplicate
     """
-    try:
+    with stoppable("interrupted: nothing was written"):
         report = _check(manifest, limit, workers, accept or (), max(examples, _KEPT), json)
-    except KeyboardInterrupt as stop:
-        errors.print("interrupted: nothing was written")
-        raise typer.Exit(130) from stop
     if json != _TERMINAL:
         out.print(report.table(examples))
     if json not in (None, _TERMINAL):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from msgfm.cli.app import data_app, errors, out, reports_input_errors
+from msgfm.cli.app import data_app, errors, out, reports_input_errors, stoppable
 
 
 @data_app.command("shard")
@@ -53,11 +53,8 @@ def data_shard(
         skip_bad=skip_bad,
         accept=tuple(accept or ()),
     )
-    try:
+    with stoppable("stopped; the same command goes on"):
         index = write_shards(read_manifest(manifest), target, options)
-    except KeyboardInterrupt as interrupt:
-        errors.print("stopped; the same command goes on", highlight=False)
-        raise typer.Exit(130) from interrupt
     for name, message in index.left_out.items():
         if message != NO_DATA:
             errors.print(f"left out: sample {escape(name)}: {escape(message)}", highlight=False)
