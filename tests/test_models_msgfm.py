@@ -112,6 +112,43 @@ def test_absent_image_changes_nothing():
     assert model(images, hidden, rows).loss.item() == first.loss.item()
 
 
+def test_visible_mean_skip_adds_the_mean_of_the_visible_pixels_within_a_sensor_only():
+    plain, skipping = make_model(), make_model(visible_mean_skip=True)
+    skipping.load_state_dict(plain.state_dict())
+    image, hidden = physical(plain, "sentinel2"), checkerboard()
+    image[0, :, :, 40:] = torch.nan
+    pixels = upsample_mask(hidden, 32)[:, None].expand_as(image)
+    normalised = plain.target("sentinel2", image, None).numpy()
+    with torch.no_grad():
+        added = skipping.predict("sentinel2", image, hidden, "sentinel2") - plain.predict(
+            "sentinel2", image, hidden, "sentinel2"
+        )
+        across = [model.predict("sentinel2", image, hidden, "sentinel1") for model in (plain, skipping)]
+    for n, c in np.ndindex(added.shape[:2]):
+        seen = normalised[n, c][~pixels[n, c].numpy()]
+        np.testing.assert_allclose(added[n, c], np.nanmean(seen), atol=1e-5)
+    assert torch.equal(*across)
+
+
+def test_visible_mean_skip_of_an_image_without_visible_data_is_zero():
+    plain, skipping = make_model(), make_model(visible_mean_skip=True)
+    skipping.load_state_dict(plain.state_dict())
+    image, hidden = physical(plain, "sentinel1"), torch.ones(2, 2, 2, dtype=torch.bool)
+    with torch.no_grad():
+        assert torch.equal(*(m.predict("sentinel1", image, hidden, "sentinel1") for m in (plain, skipping)))
+
+
+def test_training_and_reconstruct_use_the_same_visible_mean():
+    model = make_model(visible_mean_skip=True)
+    image, hidden = physical(model, "sentinel2"), checkerboard()
+    loss = model({"sentinel2": image}, {"sentinel2": hidden}, {"sentinel2": targets("sentinel2", "sentinel2")}).loss
+    std = torch.tensor([band.std for band in model.sensors["sentinel2"].bands]).view(-1, 1, 1)
+    error = (model.reconstruct({"sentinel2": image}, "sentinel2", "sentinel2", hidden) - image).abs() / std
+    pixels = upsample_mask(hidden, 32)[:, None].expand_as(image)
+    mixtures = model({"sentinel2": image}, {"sentinel2": hidden}, {"sentinel2": targets("sentinel2", "sentinel2")})
+    assert (loss - 0.01 * mixtures.auxiliary).item() == pytest.approx(error[pixels].mean().item(), rel=1e-4)
+
+
 def test_only_the_decoder_of_the_target_learns():
     model = make_model()
     images = {name: physical(model, name) for name in ("sentinel1", "sentinel2")}

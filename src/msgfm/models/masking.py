@@ -46,3 +46,18 @@ def masked_l1(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     counted = target.isfinite() & hidden
     error = (prediction.float() - torch.where(counted, target, 0)).abs() * counted
     return error.sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3)).clamp_min(1)
+
+
+def masked_mean(image: Tensor, where: Tensor) -> Tensor:
+    """Mean of each image and band over its data within `where`, float32; 0 where there is none.
+
+    Args:
+        image: (B, C, H, W), NaN where there is no data.
+        where: (B, 1, H, W) bool.
+
+    Returns:
+        (B, C, 1, 1).
+    """
+    counted = image.isfinite() & where
+    total = torch.where(counted, image, 0).sum(dim=(2, 3), keepdim=True, dtype=torch.float32)
+    return total / counted.sum(dim=(2, 3), keepdim=True).clamp_min(1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from msgfm.config import Config
 from msgfm.errors import InputError
 from msgfm.models.decoder import Decoder
-from msgfm.models.masking import masked_l1, upsample_mask
+from msgfm.models.masking import masked_l1, masked_mean, upsample_mask
 from msgfm.models.moe import MoE, MoEStatistics
 from msgfm.models.normalize import Normalize
 from msgfm.models.patch_embed import PatchEmbedConfig, make_patch_embed
@@ -33,6 +33,9 @@ class ModelSettings(Config):
         mask_patch_size: side of the hidden squares in pixels.
         mask_ratio: share of the squares that is hidden.
         auxiliary_weight: lambda, the weight of the mixtures' balancing loss.
+        visible_mean_skip: adds the mean of the visible pixels, band by band, to what a sensor's decoder predicts of the
+            sensor's own image, so that levels need not pass through the encoder. The paper has none; it helps where
+            a sensor has so few images that copying levels is not learnt (docs/decisions.md, 41).
     """
 
     encoder: EncoderConfig = EncoderConfig()
@@ -40,6 +43,7 @@ class ModelSettings(Config):
     mask_patch_size: int = Field(default=32, ge=1)
     mask_ratio: float = Field(default=0.6, ge=0, le=1)
     auxiliary_weight: float = Field(default=0.01, ge=0)
+    visible_mean_skip: bool = False
 
     @model_validator(mode="after")
     def _check_squares(self) -> ModelSettings:
@@ -139,7 +143,7 @@ class MsGFM(nn.Module):
                 if len(predicts_j) == 0:
                     continue
                 chosen = rows[i][predicts_j]
-                prediction = self.decoders[j](features[i][predicts_j])
+                prediction = self.decode(features[i][predicts_j], i, j, images[i][chosen], hidden_px[i][chosen])
                 target = self.target(j, images[j][chosen], hidden_px[i][chosen] if i == j else None)
                 losses[Direction(i, j)] = masked_l1(prediction, target, hidden_px[i][chosen])
         reconstruction = torch.cat(list(losses.values())).mean()
@@ -163,6 +167,13 @@ class MsGFM(nn.Module):
         tokens = self.patch_embed[sensor](blanked)
         hidden_tokens = upsample_mask(hidden, self.config.mask_patch_size // self.config.patch_embed.patch_size)
         return torch.where(hidden_tokens[..., None], self.mask_token.to(tokens.dtype), tokens)
+
+    def decode(self, features: Tensor, source: str, target: str, image: Tensor, hidden_px: Tensor) -> Tensor:
+        """D_target of the features of `source`'s masked `image`: (B, C of target, H, W) in normalised units."""
+        prediction = cast(Tensor, self.decoders[target](features))
+        if self.config.visible_mean_skip and source == target:
+            prediction = prediction + masked_mean(self.target(source, image, hidden_px), ~hidden_px)
+        return prediction
 
     def target(self, sensor: str, image: Tensor, hidden_px: Tensor | None) -> Tensor:
         """The normalised image (B, C, H, W); heights are centred on the visible pixels where some are hidden."""
@@ -258,7 +269,7 @@ class MsGFM(nn.Module):
         """
         hidden_px = upsample_mask(hidden, self.config.mask_patch_size)[:, None]
         features = self.encoder(self.embed(source, image, hidden, hidden_px)).features[-1]
-        return cast(Tensor, self.decoders[target](features))
+        return self.decode(features, source, target, image, hidden_px)
 
     def _require(self, name: str) -> Sensor:
         if name not in self.sensors:

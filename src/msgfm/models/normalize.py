@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from msgfm.models.masking import masked_mean
 from msgfm.sensors import Sensor
 
 
@@ -42,9 +43,7 @@ class Normalize(nn.Module):
         """
         if not self.centred:
             return image.new_zeros(image.shape[0], image.shape[1], 1, 1)
-        counted = image.isfinite() if where is None else image.isfinite() & where
-        total = torch.where(counted, image, 0).sum(dim=(2, 3), keepdim=True, dtype=torch.float32)
-        return total / counted.sum(dim=(2, 3), keepdim=True).clamp_min(1)
+        return masked_mean(image, image.isfinite() if where is None else where)
 
     def forward(self, image: Tensor, centre: Tensor) -> Tensor:
         """Normalised image (B, C, H, W), float32; no data stays NaN."""
