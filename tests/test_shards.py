@@ -27,7 +27,7 @@ from msgfm.data.masks import read_mask
 from msgfm.data.mixture import Batch, MixtureDataset, MixtureOrder, MixtureSampler, Source, shuffled
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, read_manifest, write_manifest
-from msgfm.data.sharding.cut import cut_manifest
+from msgfm.data.sharding.cut import NO_DATA, cut_manifest
 from msgfm.data.sharding.sources import fingerprint
 from msgfm.data.sharding.write import write_shards
 from msgfm.data.shards.codec import DamagedItemError, array_of, pack, unpack
@@ -435,6 +435,28 @@ def test_a_pair_of_which_a_tile_has_one_image_is_no_pair_there(tmp_path: Path):
     index = write_shards(pair, tmp_path / "out", options(crop=30, accept=STRICT))
     assert list(index.left_out) == ["place0#0,0", "place0#30,0"]
     assert all(set(sample.sensors) == {"sentinel1", "sentinel2"} for sample in open_shards(tmp_path / "out").samples)
+
+
+def test_a_tile_without_data_is_dropped_whatever_its_numbers_are(tmp_path: Path):
+    mosaic = write_mosaic(tmp_path / "files")
+    numbers = np.random.default_rng(6).normal(0, 9, (3, 60, 60)).astype(np.complex64)
+    numbers[:, 30:, 30:] = np.nan
+    write_geotiff(tmp_path / "files" / "mosaic.tif", numbers)
+    index = write_shards(mosaic, tmp_path / "out", options(crop=30))
+    assert index.left_out == {"mosaic#30,30": NO_DATA}
+
+
+@pytest.mark.parametrize("blank_first", [True, False])
+def test_a_file_that_cannot_be_read_is_told_of_a_tile_without_data_too(tmp_path: Path, blank_first: bool):
+    mosaic = write_mosaic(tmp_path / "files")
+    broken = tmp_path / "files" / "broken.tif"
+    write_geotiff(broken, np.random.default_rng(1).integers(1, 3000, (3, 60, 60)).astype(np.uint16))
+    broken.write_bytes(broken.read_bytes()[:-2000])
+    images = (mosaic.samples[0].images[0], replace(_of("broken.tif", mosaic.samples[0]), role="after"))
+    pair = replace(mosaic.samples[0], images=images if blank_first else images[::-1])
+    chosen = options(crop=30, skip_bad=4, accept=tuple(kind for kind in NOISE if kind != "unreadable"))
+    with pytest.raises(InputError, match="no sample can be used$"):
+        write_shards(replace(mosaic, samples=(pair,)), tmp_path / "out", chosen)
 
 
 def test_an_image_without_data_is_not_dropped_unseen(tmp_path: Path):

@@ -121,7 +121,7 @@ def examine_image(image: StoredImage) -> tuple[list[Finding], Evidence]:
     """
     types = tuple(sorted({str(one.stored.dtype) for one in image.bands}))
     evidence = Evidence(file=image.file, bands=image.names, types=types)
-    found = list(_structure(image)) or blank_findings(image) or list(unit_findings(image))
+    found = [*_structure(image), *blank_findings(image)] or list(unit_findings(image))
     if any(one.severity == "error" for one in found):
         return sort_findings(found), evidence
     offset = offset_evidence(image)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from msgfm.data.checks.files import read_stored
 from msgfm.data.records import Manifest, RasterFile, Sample
 from msgfm.data.shards.chunks import is_place
 from msgfm.errors import InputError
@@ -42,16 +41,6 @@ def cut_manifest(manifest: Manifest, size: int) -> Manifest:
 def name_of_whole(tile: Sample) -> str:
     """The name of the sample that a tile was cut from."""
     return tile.sample.rpartition("#")[0]
-
-
-def lacks_data(manifest: Manifest, tile: Sample) -> bool:
-    """Whether one of a tile's images has no pixel with data in any band: nothing to learn from, nor a pair.
-
-    Raises:
-        InputError: a file is missing, truncated, or lacks a band or window.
-    """
-    images = (read_stored(manifest.root, image, manifest.sensors[image.sensor], {}) for image in tile.images)
-    return not all(any(one.valid.any() for one in image.bands) for image in images)
 
 
 def _tiles(manifest: Manifest, sample: Sample, size: int) -> Iterator[Sample]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgfm.data.checks import Finding, check_sample, require_no_errors
 from msgfm.data.records import Manifest, RasterFile, Sample
-from msgfm.data.sharding.cut import NO_DATA, lacks_data, name_of_whole
+from msgfm.data.sharding.cut import NO_DATA, name_of_whole
 from msgfm.data.sharding.plan import Plan, ShardOptions
 from msgfm.data.shards.chunks import chunk_name, place_of
 from msgfm.data.shards.codec import Stored, pack
@@ -27,7 +27,7 @@ def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, A
         try:
             found = check_sample(manifest.root, sample, manifest.sensors)
             if found and (whole := plan.wholes.get(name_of_whole(sample))):  # a tile without data is never clean
-                if lacks_data(manifest, sample):
+                if _lacks_data(found):
                     left_out[sample.sample] = NO_DATA
                     continue
                 found = _verdict(manifest, whole, found, verdicts)
@@ -40,6 +40,15 @@ def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, A
             items.append(item)
             rows.append(asdict(packed))
     return items, rows, left_out
+
+
+def _lacks_data(found: list[Finding]) -> bool:
+    """Whether one of a tile's images has no pixel with data in any band: nothing to learn from, nor a pair.
+
+    A file that cannot be read is told nevertheless.
+    """
+    empty = any(one.kind == "empty-band" and one.blank for one in found)
+    return empty and not any(one.kind == "unreadable" for one in found)
 
 
 def _verdict(
