@@ -283,7 +283,7 @@ def test_a_full_disk_while_a_checkpoint_is_saved(interrupted: Path) -> None:
 
 def test_a_full_disk_while_the_model_is_saved(interrupted: Path) -> None:
     out = interrupted.parent / "run"
-    from msgfm.training import pretrain
+    from msgfm.training.pretraining import pretrain
 
     save = pretrain.save_pretrained
 

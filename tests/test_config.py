@@ -21,7 +21,7 @@ from msgfm.config import (
     save_yaml,
 )
 from msgfm.errors import InputError
-from msgfm.training.config import PretrainConfig
+from msgfm.training.pretraining.config import PretrainConfig
 from msgfm.yaml_text import parse_yaml
 
 

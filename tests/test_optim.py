@@ -7,8 +7,7 @@ import torch
 
 from msgfm.models.msgfm import MsGFM, MsGFMConfig
 from msgfm.sensors import load_sensor
-from msgfm.training.config import OptimConfig
-from msgfm.training.optim import learning_rate, make_optimizer
+from msgfm.training.optim import OptimConfig, learning_rate, make_optimizer
 
 # Kinds of parameters of the whole model, by the end of their name; every name must have one.
 DECAYED = (

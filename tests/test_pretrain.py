@@ -16,7 +16,7 @@ from small_runs import Log, files_in, read_log, refused, run, write_data, write_
 
 import msgfm
 from msgfm.config import load_config
-from msgfm.training.config import PretrainConfig
+from msgfm.training.pretraining.config import PretrainConfig
 
 STEPS = 24  # 2 epochs, in each 4 rounds of 3 sources: `both` has 10 samples for training and batches of 3
 OWN = {"sentinel1->sentinel1", "rgb->rgb", "dsm->dsm"}

@@ -12,7 +12,7 @@ from small_runs import invoke, read_log, write_data
 import msgfm
 from msgfm.cli.pretraining import find_recipe
 from msgfm.config import load_config
-from msgfm.training.config import PretrainConfig
+from msgfm.training.pretraining.config import PretrainConfig
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "pretrain"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -16,7 +16,7 @@ import msgfm
 from msgfm.data.records import Manifest, read_manifest
 from msgfm.geo.raster import write_geotiff
 from msgfm.models.msgfm import MsGFM
-from msgfm.training.reconstruction import load_example, load_examples, score_reconstruction
+from msgfm.training.pretraining.reconstruction import load_example, load_examples, score_reconstruction
 
 SIZE = 32  # of the squares
 CORNERS = [(0, 0), (0, 8), (8, 0), (8, 8)]  # of the four that cover an image of 40 px

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_runs import run, write_data, write_recipe
 
-from msgfm.training.report import draw_curves, write_report
+from msgfm.training.pretraining.report import draw_curves, write_report
 
 
 class Page(HTMLParser):

@@ -190,7 +190,7 @@ def test_a_complete_run_is_left_as_it_is(whole: Whole) -> None:
 
 def test_an_error_ends_a_run_whose_workers_ignore_signals(whole: Whole, tmp_path: Path) -> None:
     crash = (
-        "import msgfm.training.pretrain as p, sys; step = p.train_step\n"
+        "import msgfm.training.pretraining.pretrain as p, sys; step = p.train_step\n"
         "def fail(*a):\n    if a[2].step == 2: raise RuntimeError('chance')\n"
         "p.train_step = lambda *a: fail(*a) or step(*a)\n"
         f"from msgfm.cli import app; app(['pretrain', {str(whole.recipe)!r}, 'out={tmp_path}', "

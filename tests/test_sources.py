@@ -17,8 +17,8 @@ from msgfm.data.sharding.write import write_shards
 from msgfm.errors import InputError
 from msgfm.geo.raster import write_geotiff
 from msgfm.sensors import Sensor, load_sensor
-from msgfm.training.config import PretrainConfig, SourceConfig
-from msgfm.training.sources import agree_on_sensors, load_manifests, load_sources, share_batch_size
+from msgfm.training.pretraining.config import PretrainConfig, SourceConfig
+from msgfm.training.pretraining.sources import agree_on_sensors, load_manifests, load_sources, share_batch_size
 
 # sensors and split of each sample
 Samples = Sequence[tuple[Sequence[str], str]]

@@ -9,7 +9,7 @@ import pytest
 
 from msgfm.config import config_from_dict, load_config
 from msgfm.errors import InputError
-from msgfm.training.config import PretrainConfig
+from msgfm.training.pretraining.config import PretrainConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "pretrain"
 SOURCE = {"manifest": "m.parquet", "lr": 1e-3, "batch_size": 2}

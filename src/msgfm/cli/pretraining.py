@@ -32,8 +32,8 @@ def pretrain(
         msgfm pretrain my_recipe.yaml --resume
     """
     from msgfm.config import load_config
-    from msgfm.training.config import PretrainConfig
-    from msgfm.training.pretrain import pretrain as run
+    from msgfm.training.pretraining.config import PretrainConfig
+    from msgfm.training.pretraining.pretrain import pretrain as run
 
     changes = [*(overrides or []), *([] if skip_bad is None else [f"skip_bad={skip_bad}"])]
     code = run(load_config(PretrainConfig, find_recipe(recipe), changes), resume=resume)
@@ -77,8 +77,8 @@ def demo(
     """
     from msgfm.config import load_config
     from msgfm.training.checkpoint import list_checkpoints
-    from msgfm.training.config import PretrainConfig
-    from msgfm.training.pretrain import pretrain as run
+    from msgfm.training.pretraining.config import PretrainConfig
+    from msgfm.training.pretraining.pretrain import pretrain as run
 
     if (folder / "run.json").exists():
         out.print(f"this demo is complete: open {folder / 'report.html'}; delete {folder} to run it again")
@@ -128,7 +128,7 @@ def info(
 
         msgfm info runs/first
     """
-    from msgfm.training.info import describe_model
+    from msgfm.training.pretraining.info import describe_model
 
     for part in describe_model(folder):
         out.print(part)
@@ -164,7 +164,7 @@ def reconstruct(
 
         msgfm reconstruct runs/first --manifest oscd.parquet --role before --role after
     """
-    from msgfm.training.inspect import reconstruct_samples
+    from msgfm.training.pretraining.inspect import reconstruct_samples
 
     table = reconstruct_samples(
         folder,

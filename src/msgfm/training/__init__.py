@@ -1,1 +1,1 @@
-"""Pretraining and what it leaves behind: logs, pictures, scores, checkpoints. The one place that needs Lightning."""
+"""Training and what it leaves behind: pretraining, and what every run needs. The one place that needs Lightning."""

@@ -8,9 +8,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from msgfm.config import Config
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
-from msgfm.training.config import LogConfig
+
+
+class LogConfig(Config):
+    """What is written while it runs; steps are optimiser steps.
+
+    Args:
+        every_steps: progress lines and TensorBoard points; `log.csv` has every step.
+        picture_every_steps: reconstructions as in Figure 3; null draws them at the end alone.
+        checkpoint_every_steps: checkpoints to resume from; one more is written at the end.
+        keep_checkpoints: how many of the last are kept.
+        tensorboard: whether event files are written.
+        wandb_project: project on Weights & Biases (extra `wandb`); null does not log there.
+    """
+
+    every_steps: int = Field(default=20, ge=1)
+    picture_every_steps: int | None = Field(default=1000, ge=1)
+    checkpoint_every_steps: int = Field(default=1000, ge=1)
+    keep_checkpoints: int = Field(default=3, ge=1)
+    tensorboard: bool = True
+    wandb_project: str | None = None
 
 
 class CsvLog:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-import msgfm
 from msgfm.config import config_to_dict, save_yaml
 from msgfm.data.layouts.splits import spread_evenly
 from msgfm.data.mixture import Source
@@ -30,11 +22,12 @@ from msgfm.data.shards.read import listing_of
 from msgfm.errors import InputError
 from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.models.msgfm import MsGFM
-from msgfm.training.config import PretrainConfig
-from msgfm.training.pictures import draw_reconstructions
-from msgfm.training.reconstruction import Score, load_example, score_reconstruction, write_scores
-from msgfm.training.report import write_report
-from msgfm.training.sources import cache_limits, load_manifests
+from msgfm.training.facts import describe_origin
+from msgfm.training.pretraining.config import PretrainConfig
+from msgfm.training.pretraining.pictures import draw_reconstructions
+from msgfm.training.pretraining.reconstruction import Score, load_example, score_reconstruction, write_scores
+from msgfm.training.pretraining.report import write_report
+from msgfm.training.pretraining.sources import cache_limits, load_manifests
 
 RUN_FACTS = "run.json"
 """Written last: its presence says that a run is complete."""
@@ -125,20 +118,9 @@ def run_facts(
     config: PretrainConfig, sources: Sequence[Source], model: MsGFM, bad: Sequence[str], started: float, steps: int
 ) -> dict[str, Any]:
     """Versions, commit, recipe and data counts: what is needed to run it again."""
-    return {
-        "command": sys.argv,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "minutes_since_start_or_resume": round((time.time() - started) / 60, 2),
+    return describe_origin(started) | {
         "steps": steps,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "versions": {name: version(name) for name in ("lightning", "numpy", "rasterio", "pydantic")}
-        | {"msgfm": msgfm.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
-        "commit": source_commit(),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        },
         "recipe": config_to_dict(config),
         "data": {source.name: _data_facts(config, source) for source in sources},
         "left_out": list(bad),
@@ -174,23 +156,3 @@ def read_run_facts(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}); the model does not need it: delete or restore it") from error
     return facts
-
-
-def source_commit() -> str | None:
-    """The commit of the checkout that msgfm runs from, marked `-dirty` if it was changed; None if installed."""
-    folder = Path(msgfm.__file__).parent
-    try:
-        tracked = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=False
-        )
-        if tracked.returncode:
-            return None
-        described = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()

@@ -14,7 +14,7 @@ from msgfm.data.shards.chunks import is_place
 from msgfm.data.shards.read import is_shards, open_shards
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor
-from msgfm.training.config import PretrainConfig, SourceConfig
+from msgfm.training.pretraining.config import PretrainConfig, SourceConfig
 
 
 def load_sources(config: PretrainConfig) -> list[Source]:

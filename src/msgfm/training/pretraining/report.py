@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from msgfm.files import write_atomically
 from msgfm.training.logs import read_log
-from msgfm.training.reconstruction import Score
+from msgfm.training.pretraining.reconstruction import Score
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222; }

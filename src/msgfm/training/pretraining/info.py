@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from msgfm.errors import InputError
 from msgfm.models.pretrained import WEIGHTS, load_model_config
-from msgfm.training.outcome import read_run_facts
+from msgfm.training.pretraining.outcome import read_run_facts
 
 
 def describe_model(folder: Path) -> Iterator[RenderableType]:

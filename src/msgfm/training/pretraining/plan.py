@@ -9,9 +9,9 @@ from typing import Any
 from msgfm.config import config_to_dict
 from msgfm.data.mixture import MixtureOrder, Source
 from msgfm.models.msgfm import Direction, MsGFMConfig
-from msgfm.training.config import PretrainConfig
 from msgfm.training.optim import learning_rate
-from msgfm.training.sources import agree_on_sensors
+from msgfm.training.pretraining.config import PretrainConfig
+from msgfm.training.pretraining.sources import agree_on_sensors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from msgfm.config import Config
 from msgfm.data.shards.storage import as_location
 from msgfm.models.msgfm import ModelSettings
+from msgfm.training.hardware import HardwareConfig
+from msgfm.training.logs import LogConfig
+from msgfm.training.optim import OptimConfig
 
 Location = Annotated[Path | str, BeforeValidator(as_location)]
 ROLES = ("", "before", "after")
@@ -68,79 +71,6 @@ class MixtureConfig(Config):
     cross_sensor_share: float = Field(default=0.5, ge=0, le=1)
     shuffle_block: int | None = Field(default=None, ge=1)
     shuffle_window: int = Field(default=16, ge=1)
-
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class OptimConfig(Config):
-    """AdamW and its schedule. Defaults are Table 10's; epochs count rounds over the mixture.
-
-    Args:
-        betas: exponential decay rates of the moments.
-        eps: added to the root of the second moment.
-        weight_decay: of weight matrices; biases, norms, mask token and position biases have none.
-        warmup_epochs: the learning rate grows linearly from `warmup_lr` to the source's.
-        warmup_lr: where it starts.
-        milestones: epochs at which it is multiplied by `gamma`.
-        gamma: see `milestones`.
-        clip_grad_norm: largest norm of the gradient; null does not clip. SimMIM's 5.
-    """
-
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup_epochs: float = Field(default=10, ge=0)
-    warmup_lr: float = Field(default=5e-7, ge=0)
-    milestones: tuple[float, ...] = ()
-    gamma: float = Field(default=0.1, gt=0)
-    clip_grad_norm: float | None = Field(default=5.0, gt=0)
-
-
-class HardwareConfig(Config):
-    """Where and how it runs.
-
-    Args:
-        accelerator: `auto`, `cpu`, `gpu` or another of Lightning's.
-        devices: devices per node; `auto` is all of them (1 on a CPU).
-        num_nodes: nodes.
-        precision: `bf16-mixed` (router, normalisation and loss stay float32) or `32-true`.
-        accumulate: batches of a source per optimiser step.
-        num_workers: processes that read data, per device.
-        grad_checkpointing: computes activations again in the backward pass to save memory.
-        cache: folder where chunks of shards on S3 are kept; null is `~/.cache/msgfm/shards`.
-        cache_gb: gigabytes (10^9 bytes) that it may hold; the chunks not used for longest are removed.
-    """
-
-    accelerator: str = "auto"
-    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    num_nodes: int = Field(default=1, ge=1)
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
-    accumulate: int = Field(default=1, ge=1)
-    num_workers: int = Field(default=2, ge=0)
-    grad_checkpointing: bool = False
-    cache: Path | None = None
-    cache_gb: float = Field(default=50, gt=0)
-
-
-class LogConfig(Config):
-    """What is written while it runs; steps are optimiser steps.
-
-    Args:
-        every_steps: progress lines and TensorBoard points; `log.csv` has every step.
-        picture_every_steps: reconstructions as in Figure 3; null draws them at the end alone.
-        checkpoint_every_steps: checkpoints to resume from; one more is written at the end.
-        keep_checkpoints: how many of the last are kept.
-        tensorboard: whether event files are written.
-        wandb_project: project on Weights & Biases (extra `wandb`); null does not log there.
-    """
-
-    every_steps: int = Field(default=20, ge=1)
-    picture_every_steps: int | None = Field(default=1000, ge=1)
-    checkpoint_every_steps: int = Field(default=1000, ge=1)
-    keep_checkpoints: int = Field(default=3, ge=1)
-    tensorboard: bool = True
-    wandb_project: str | None = None
 
 
 class PretrainConfig(Config):

@@ -17,7 +17,7 @@ from torch.optim import AdamW
 from msgfm.data.mixture import Batch
 from msgfm.errors import too_many_bad
 from msgfm.models.msgfm import PretrainOutput
-from msgfm.training.plan import Plan
+from msgfm.training.pretraining.plan import Plan
 from msgfm.training.ranks import fail_on_all_ranks, gather_messages, sum_over_ranks
 
 STEP_COLUMNS = (

@@ -16,7 +16,7 @@ from msgfm.files import write_atomically
 from msgfm.models.masking import upsample_mask
 from msgfm.models.msgfm import MsGFM
 from msgfm.sensors import Sensor
-from msgfm.training.reconstruction import Example
+from msgfm.training.pretraining.reconstruction import Example
 
 Picture = NDArray[np.float32]
 _CELL_INCHES = 1.6

@@ -14,11 +14,11 @@ from msgfm.errors import InputError
 from msgfm.files import require_writable
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import from_pretrained
-from msgfm.training.config import ROLES
-from msgfm.training.outcome import read_run_facts, scores_table
-from msgfm.training.pictures import draw_reconstructions
-from msgfm.training.reconstruction import load_example, score_reconstruction, write_scores
-from msgfm.training.sources import only_images, open_manifest
+from msgfm.training.pretraining.config import ROLES
+from msgfm.training.pretraining.outcome import read_run_facts, scores_table
+from msgfm.training.pretraining.pictures import draw_reconstructions
+from msgfm.training.pretraining.reconstruction import load_example, score_reconstruction, write_scores
+from msgfm.training.pretraining.sources import only_images, open_manifest
 
 
 def reconstruct_samples(

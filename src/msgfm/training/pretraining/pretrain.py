@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.strategies.ddp import DDPStrategy
 from rich.console import Console
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
@@ -22,16 +21,17 @@ from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import WEIGHTS, import_simmim, load_strictly, save_pretrained
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same, save_checkpoint
-from msgfm.training.config import PretrainConfig
+from msgfm.training.hardware import make_fabric
 from msgfm.training.logs import StepLogger, require_loggers
 from msgfm.training.optim import make_optimizer
-from msgfm.training.outcome import RUN_FACTS, draw_picture, prepare_run_folder, write_outcome
-from msgfm.training.plan import Plan, make_plan
+from msgfm.training.pretraining.config import PretrainConfig
+from msgfm.training.pretraining.outcome import RUN_FACTS, draw_picture, prepare_run_folder, write_outcome
+from msgfm.training.pretraining.plan import Plan, make_plan
+from msgfm.training.pretraining.sources import load_sources
+from msgfm.training.pretraining.step import STEP_COLUMNS, State, train_step
 from msgfm.training.progress import TrainingProgress, make_console
 from msgfm.training.ranks import end_ranks, on_first_rank
 from msgfm.training.signals import StopRequest, ignore_in_worker
-from msgfm.training.sources import load_sources
-from msgfm.training.step import STEP_COLUMNS, State, train_step
 
 
 class Found(NamedTuple):
@@ -58,7 +58,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False, console: Console |
     console = console or make_console(stderr=True)
     require_loggers(config.log)
     sources = load_sources(config)
-    fabric = make_fabric(config)
+    fabric = make_fabric(config.hardware)
     if fabric.global_rank:
         console = Console(quiet=True)
     plan = make_plan(config, sources, fabric.world_size)
@@ -116,28 +116,6 @@ def _train_and_finish(fabric: Fabric, plan: Plan, model: MsGFM, checkpoint: Foun
 
     on_first_rank(fabric, finish)
     return 0
-
-
-def make_fabric(config: PretrainConfig) -> Fabric:
-    """Lightning Fabric: devices, processes and precision. Batches of one source leave other sensors' weights unused."""
-    hardware = config.hardware
-    devices = 1 if hardware.devices == "auto" and not torch.cuda.is_available() else hardware.devices
-    strategy: Any = "auto"
-    if (isinstance(devices, int) and devices > 1) or hardware.num_nodes > 1 or torch.cuda.device_count() > 1:
-        strategy = DDPStrategy(find_unused_parameters=True)
-    try:
-        return Fabric(
-            accelerator=hardware.accelerator,
-            devices=devices,
-            num_nodes=hardware.num_nodes,
-            strategy=strategy,
-            precision=hardware.precision,
-        )
-    except (ValueError, RuntimeError) as error:
-        raise InputError(
-            f"hardware: {error} (accelerator {hardware.accelerator}, devices {hardware.devices}); "
-            f"on a CPU: hardware.accelerator=cpu hardware.devices=1 hardware.precision=32-true"
-        ) from error
 
 
 def find_checkpoint(plan: Plan, resume: bool) -> Found | None:

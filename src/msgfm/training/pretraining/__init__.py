@@ -1,0 +1,1 @@
+"""Pretraining: from a recipe and manifests to a folder that `from_pretrained` loads."""
