@@ -35,7 +35,7 @@ def fresh_processes(workers: int, *, kept: str = "") -> Iterator[ProcessPoolExec
     try:
         with _one_thread_each():
             yield pool
-    except Exception as error:
+    except Exception as error:  # of whatever kind: see `_is_broken`; what is not of a killed process goes on as it is
         if isinstance(error, InputError) or not _is_broken(pool):
             raise
         for process in set(multiprocessing.active_children()) - others:
