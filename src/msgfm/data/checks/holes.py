@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from msgfm.data.checks.findings import Finding
+from msgfm.data.checks.findings import Finding, Severity
 from msgfm.data.checks.images import StoredBand, StoredImage
 
 # So few pixels may well have one value; and so few, as the sensor has them, where the band is a coarse one. Of 614
@@ -61,16 +61,17 @@ def _constant(image: StoredImage) -> Iterator[Finding]:
     if len(flat) == len(image.bands) and any(one.band.unit != "m" for one in flat):
         plausible = []  # but not all bands at once
     wrong = [one for one in flat if one not in plausible]
-    for severity, bands in (("error", wrong), ("warning", plausible)):
+    grades: tuple[tuple[Severity, float, list[StoredBand]], ...] = (("error", 0.99, wrong), ("warning", 0.5, plausible))
+    for severity, confidence, bands in grades:
         if bands:
             yield Finding(
                 kind="constant-band",
-                severity="error" if severity == "error" else "warning",
+                severity=severity,
                 file=bands[0].file,
                 bands=_some(image, bands),
                 seen=f"every pixel is {bands[0].numbers[0]:g}",
                 expected="more than one value",
-                confidence=0.99 if severity == "error" else 0.5,
+                confidence=confidence,
                 remedy=_without(image, {one.band.name for one in bands}),
             )
 

@@ -90,7 +90,7 @@ def estimate_shift(first: Array, second: Array) -> Shift | None:
 
 
 def _is_decisive(shift: Shift, surface: Array, first: Array, second: Array) -> bool:
-    """Whether no other shift explains the images half as well, and edges of all widths and parts of them agree."""
+    """Whether no other shift explains the images nearly as well, and edges of all widths and parts of them agree."""
     rest = surface.copy()
     rest[_around(surface, (shift.rows, shift.columns), _LOBE)] = 0
     at_home = float(rest[_around(rest, (0, 0), _NO_SHIFT)].max())
@@ -155,12 +155,12 @@ def shift_findings(images: Sequence[StoredImage]) -> Iterator[Finding]:
     """Compares every image of a sample with the first of its finest."""
     if len(images) < 2:
         return
-    reference = max(images, key=lambda image: _detail(image).size)
-    ours = _detail(reference)
-    for image in images:
+    details = [_detail(image) for image in images]
+    reference, ours = max(zip(images, details, strict=True), key=lambda pair: pair[1].size)
+    for image, theirs in zip(images, details, strict=True):
         if image is reference or image.file == reference.file:
             continue
-        found = estimate_shift(ours, _detail(image))
+        found = estimate_shift(ours, theirs)
         if found is not None and found.length <= _SHIFT and found.clarity >= _ABSENT:
             continue
         sure = found is not None and found.decisive and not _may_be_one_house(image, reference)
