@@ -455,7 +455,7 @@ def test_a_file_that_cannot_be_read_is_told_of_a_tile_without_data_too(tmp_path:
     images = (mosaic.samples[0].images[0], replace(_of("broken.tif", mosaic.samples[0]), role="after"))
     pair = replace(mosaic.samples[0], images=images if blank_first else images[::-1])
     chosen = options(crop=30, skip_bad=4, accept=tuple(kind for kind in NOISE if kind != "unreadable"))
-    with pytest.raises(InputError, match="no sample can be used$"):
+    with pytest.raises(InputError, match=r"no sample can be used$"):
         write_shards(replace(mosaic, samples=(pair,)), tmp_path / "out", chosen)
 
 
