@@ -51,7 +51,8 @@ def _explain(kind: type[CheckedModel], problem: Any) -> tuple[str, str]:
     place = ".".join(map(str, _follow(kind, location)[0]))
     if problem["type"] == "missing":
         return place, "missing"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = message.partition(", unable to ")[0]  # parse or interpret: what was given is told below
     # a whole group of keys would hide the message
     return place, message if isinstance(problem["input"], dict) else f"{message} (got {problem['input']!r:.200})"
 
