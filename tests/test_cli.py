@@ -362,6 +362,13 @@ def test_reconstruct_what_is_not_there(arguments: list[object], words: list[str]
     assert not picture.exists()
 
 
+def test_a_picture_is_png_and_named_so(tmp_path: Path) -> None:
+    """Which is told before the model is looked for."""
+    picture = tmp_path / "picture.foo"
+    message = refused("reconstruct", tmp_path / "gone", "--manifest", "gone.parquet", "--out", picture)
+    assert_says(message, str(picture), "ends in .png")
+
+
 def test_sensors_that_the_model_does_not_know(world: Path, tmp_path: Path) -> None:
     write_geotiff(tmp_path / "images" / "a.tif", np.full((8, 32, 32), 0.1, np.float32))
     card = "worldview3:C,B,G,Y,R,RE,N1,N2"

@@ -86,7 +86,23 @@ def test_a_setting_that_fits_no_band_is_told_once(tmp_path):
         message = refused(*command, "--set", setting)
         assert len(message.splitlines()) == 1
         assert setting in message and "a valid number" in message
+        assert "should be a valid number (got 'abc')" in message and "Input" not in message
     assert "did you mean 'offset'" in refused(*command, "--set", "sentinel2.ofset=1")
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m", "m.parquet.gz"])
+def test_a_manifest_is_parquet_and_named_so(tmp_path, name):
+    write_geotiff(tmp_path / "images" / "a.tif", np.zeros((3, 8, 8), np.uint8))
+    message = refused("data", "index", "image-folder", tmp_path / "images", "--out", tmp_path / name)
+    assert name in message and "ends in .parquet" in message
+    assert not (tmp_path / name).exists()
+
+
+def test_a_seed_without_a_draw_is_refused_before_a_catalogue_is_asked(tmp_path):
+    command = ("data", "stac", tmp_path / "gone.json", "--bbox", "1,2,3,4", "--dates", "2024-06-01")
+    wanted = ("--sensors", "sentinel2", "--out", tmp_path / "out")
+    assert "--seed is of the draw of --val-fraction" in refused(*command, *wanted, "--seed", 0)
+    assert "gone.json" in refused(*command, *wanted, "--seed", 0, "--val-fraction", 0.5)
 
 
 def test_outputs_are_tried_before_the_work(tmp_path, monkeypatch):

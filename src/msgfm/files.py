@@ -70,6 +70,16 @@ def require_writable(path: Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error} ({folder}); {_remedy(error)}") from error
 
 
+def require_suffix(path: Path, suffix: str) -> None:
+    """Refuses a name that speaks of another kind of file than the one that is written, before the work.
+
+    Raises:
+        InputError: with the suffix that it must have.
+    """
+    if path.suffix.lower() != suffix:
+        raise InputError(f"cannot write {path}: give a name that ends in {suffix}, as that is what is written")
+
+
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Makes the folder and keeps other processes out of it until the block ends, or this process does.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from msgfm.cli.app import data_app, errors, out, reports_input_errors
+from msgfm.cli.app import data_app, errors, given_options, out, reports_input_errors
 from msgfm.cli.checks import ACCEPT_HELP
 from msgfm.errors import InputError
 
@@ -25,6 +25,7 @@ _WRONG_METADATA = (
 @data_app.command("stac")
 @reports_input_errors
 def data_stac(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="URL", help="A STAC API, or a file of items (ItemCollection).")],
     bbox: Annotated[str, typer.Option(help="west,south,east,north in degrees.")],
     dates: Annotated[str, typer.Option(help="First and last day, as 2024-06-01/2024-06-30.")],
@@ -90,6 +91,9 @@ def data_stac(
     from msgfm.data.records import write_manifest
     from msgfm.geo.warp import Network
 
+    given = given_options(context)
+    if "--seed" in given and "--val-fraction" not in given:
+        raise InputError("--seed is of the draw of --val-fraction; give that, too, or leave --seed out")
     start, end = parse_dates(dates)
     request = CatalogueRequest(
         source=source,

@@ -82,9 +82,10 @@ def data_index(
     from msgfm.data.checks import check_manifest
     from msgfm.data.layouts import LayoutOptions, index_layout
     from msgfm.data.records import write_manifest
-    from msgfm.files import require_writable
+    from msgfm.files import require_suffix, require_writable
 
     require_writable(manifest)
+    require_suffix(manifest, ".parquet")
     options = LayoutOptions(
         sensors=tuple(sensor or ()),
         scenes=scenes,

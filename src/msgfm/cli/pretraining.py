@@ -164,8 +164,10 @@ def reconstruct(
 
         msgfm reconstruct runs/first --manifest oscd.parquet --role before --role after
     """
+    from msgfm.files import require_suffix
     from msgfm.training.pretraining.inspect import reconstruct_samples
 
+    require_suffix(picture, ".png")
     table = reconstruct_samples(
         folder,
         manifest,
