@@ -1,0 +1,177 @@
+"""What a downstream model looks at: images by key, their bands, and how a batch of them is checked and normalised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from msgfm.config import Config
+from msgfm.errors import InputError
+from msgfm.models.normalize import Normalize
+from msgfm.sensors import Sensor
+
+_NAME = r"^[a-z][a-z0-9_]*$"
+
+
+class InputImage(Config):
+    """One image of a sample: its sensor, its role, and which of the sensor's bands are used.
+
+    In a recipe `sentinel2@cloudy:B04,B03,B02` says the same in short, as in `msgfm data index pairs --sensor`.
+
+    Args:
+        sensor: name of the sensor card.
+        role: what tells images of one sensor in a sample apart (`cloudy`, `before`, `after`); empty for ordinary ones.
+        bands: names, in the order in which the model takes them; null takes all of the card's.
+    """
+
+    sensor: str = Field(pattern=_NAME)
+    role: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$")
+    bands: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, settings: Any) -> Any:
+        if not isinstance(settings, str):
+            return settings
+        match = re.fullmatch(r"([^@:]+)(?:@([^@:]+))?(?::([^@:]+))?", settings.strip())
+        if match is None:
+            raise ValueError(
+                f"{settings!r} is not an image; write SENSOR[@ROLE][:BAND,...], as sentinel2@cloudy:B04,B03"
+            )
+        sensor, role, bands = match.groups()
+        names = tuple(name.strip() for name in bands.split(",")) if bands else None
+        return {"sensor": sensor, "role": role or "", "bands": names}
+
+    @model_validator(mode="after")
+    def _check(self) -> InputImage:
+        if self.bands and len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"{self.key}: a band is named twice in {', '.join(self.bands)}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """`sentinel2`, or `sentinel2@cloudy` for an image with a role; as `SensorImage.key`."""
+        return f"{self.sensor}@{self.role}" if self.role else self.sensor
+
+    def card(self, sensors: Sequence[Sensor]) -> Sensor:
+        """The card of this image's sensor with the bands that are used, in their order.
+
+        Raises:
+            InputError: no such sensor or band.
+        """
+        for sensor in sensors:
+            if sensor.name == self.sensor:
+                return sensor if self.bands is None else sensor.select(self.bands)
+        raise InputError(f"{self.key}: no sensor {self.sensor!r}; there are {', '.join(s.name for s in sensors)}")
+
+
+class PreparedImages(NamedTuple):
+    """A batch as the network takes it.
+
+    normalised: by key (B, C, H', W'), 0 where there is no data; H' and W' are multiples of the network's stride.
+    present: by key (B,) bool, whether the image has any data. height, width: before padding.
+    """
+
+    normalised: dict[str, Tensor]
+    present: dict[str, Tensor]
+    height: int
+    width: int
+
+
+class Inputs(nn.Module):
+    """Checks, completes, normalises and pads the images of a batch. It has no weights."""
+
+    def __init__(self, inputs: Sequence[InputImage], sensors: Sequence[Sensor], multiple: int) -> None:
+        super().__init__()
+        self.cards = {image.key: image.card(sensors) for image in inputs}
+        self.multiple = multiple
+        self.normalize = nn.ModuleDict({key: Normalize(card) for key, card in self.cards.items()})
+
+    def forward(self, images: Mapping[str, Tensor]) -> PreparedImages:
+        """Normalises the images of a batch; a key that is not there is an image without data.
+
+        Args:
+            images: by key (B, C, H, W) in physical units, NaN where there is no data. Other keys are not looked at.
+
+        Raises:
+            InputError: none of the inputs is there, or their shapes differ from the cards' or from each other's.
+        """
+        given = [key for key in self.cards if key in images]
+        if not given:
+            raise InputError(
+                f"none of the inputs {', '.join(self.cards)} is given, only {', '.join(images) or 'nothing'}"
+            )
+        batch, _, height, width = images[given[0]].shape
+        for key in given:
+            expected = (batch, len(self.cards[key].bands), height, width)
+            if tuple(images[key].shape) != expected:
+                bands = ", ".join(self.cards[key].band_names)
+                raise InputError(f"{key}: shape {tuple(images[key].shape)}, expected {expected} for bands {bands}")
+        normalised, present = {}, {}
+        for key, card in self.cards.items():
+            image = images.get(key)
+            if image is None:
+                image = images[given[0]].new_full((batch, len(card.bands), height, width), torch.nan)
+            present[key] = image.isfinite().flatten(1).any(1)
+            normalize = cast(Normalize, self.normalize[key])
+            values = cast(Tensor, normalize(image, normalize.centre_of(image))).nan_to_num(nan=0.0)
+            normalised[key] = F.pad(values, (0, -width % self.multiple, 0, -height % self.multiple))
+        return PreparedImages(normalised, present, height, width)
+
+    def check(self, images: Mapping[str, Tensor], *, allow_missing: bool) -> None:
+        """Refuses what is silently wrong: sensors that lack or are unknown, other bands, another unit.
+
+        Raises:
+            InputError: names the key, what is wrong and what is expected.
+        """
+        expected = ", ".join(f"{key} ({', '.join(card.band_names)})" for key, card in self.cards.items())
+        if unknown := sorted(set(images) - set(self.cards)):
+            raise InputError(f"the model has no input {unknown[0]!r}; it takes {expected}")
+        missing = [key for key in self.cards if key not in images]
+        if missing and not allow_missing:
+            raise InputError(
+                f"no image of {', '.join(missing)}; the model takes {expected}. Where it is missing on purpose, say "
+                f"allow_missing=True"
+            )
+        for key, image in images.items():
+            card = self.cards[key]
+            require_images(key, card, image)
+            require_unit(key, card, image)
+
+
+def require_images(key: str, card: Sensor, image: Tensor) -> None:
+    """Raises `InputError` unless the image is a float tensor (B, C, H, W) of the card's bands."""
+    if not image.is_floating_point():
+        raise InputError(
+            f"{key}: image is {image.dtype}; give a float tensor in the card's unit ({card.bands[0].unit}), NaN where "
+            f"there is no data"
+        )
+    if image.dim() != 4 or image.shape[1] != len(card.bands):
+        raise InputError(
+            f"{key}: image of shape {tuple(image.shape)}, expected (B, {len(card.bands)}, H, W) for bands "
+            f"{', '.join(card.band_names)}"
+        )
+
+
+def require_unit(key: str, card: Sensor, image: Tensor) -> None:
+    """Refuses an image of which a band lies almost wholly outside the card's range: its unit is another.
+
+    What a card clips is not looked at.
+    """
+    if card.clip:
+        return
+    for band, values in zip(card.bands, image.unbind(1), strict=True):
+        low, high = band.valid_range
+        values = values[values.isfinite()]
+        if len(values) and ((values < low) | (values > high)).float().mean() > 0.9:
+            raise InputError(
+                f"{key}, band {band.name}: values around {float(values.median()):.4g}, expected "
+                f"{low:g}..{high:g} {band.unit}; stored numbers become physical ones by (stored + {band.offset:g}) * "
+                f"{band.scale:g}"
+            )
