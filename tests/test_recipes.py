@@ -10,7 +10,7 @@ import yaml
 from small_runs import invoke, read_log, write_data
 
 import msgfm
-from msgfm.cli.pretraining import find_recipe
+from msgfm.cli.recipes import find_recipe
 from msgfm.config import load_config
 from msgfm.training.pretraining.config import PretrainConfig
 
@@ -55,7 +55,7 @@ def test_recipe_runs_and_its_model_loads(name: str, manifests: dict[str, Path], 
 def test_recipes_lie_where_the_command_finds_them() -> None:
     assert RECIPES == ["demo", "msgfm_base_100ep", "msgfm_base_800ep", "small"]
     for name in RECIPES:
-        assert find_recipe(name).samefile(FOLDER / f"{name}.yaml")
+        assert find_recipe("pretrain", name).samefile(FOLDER / f"{name}.yaml")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from msgfm.cli.app import app, errors, out, reports_input_errors
-from msgfm.errors import InputError
+from msgfm.cli.recipes import find_recipe
 
 
 @app.command()
@@ -36,32 +36,8 @@ def pretrain(
     from msgfm.training.pretraining.pretrain import pretrain as run
 
     changes = [*(overrides or []), *([] if skip_bad is None else [f"skip_bad={skip_bad}"])]
-    code = run(load_config(PretrainConfig, find_recipe(recipe), changes), resume=resume)
+    code = run(load_config(PretrainConfig, find_recipe("pretrain", recipe), changes), resume=resume)
     raise typer.Exit(code)
-
-
-def find_recipe(name: str) -> Path:
-    """The path of a recipe given as a path or as the name of a built-in one.
-
-    Raises:
-        InputError: there is no such file or name; the names there are, are listed.
-    """
-    import difflib
-
-    if Path(name).suffix in (".yaml", ".yml"):
-        return Path(name)
-    package = Path(__file__).parents[1]
-    # in a checkout the recipes lie beside src, in an installed package inside it
-    folders = (package.parents[1] / "recipes" / "pretrain", package / "recipes" / "pretrain")
-    folder = next((folder for folder in folders if folder.is_dir()), folders[-1])
-    names = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(
-            f"no recipe {name!r}: {hint}built in are {', '.join(names)}; your own is a path ending in .yaml"
-        )
-    return folder / f"{name}.yaml"
 
 
 @app.command()
@@ -87,7 +63,7 @@ def demo(
     changes = [f"out={folder}", *(f"sources.{name}.manifest={path}" for name, path in manifests.items())]
     if epochs is not None:
         changes.append(f"epochs={epochs}")
-    config = load_config(PretrainConfig, find_recipe("demo"), changes)
+    config = load_config(PretrainConfig, find_recipe("pretrain", "demo"), changes)
     code = run(config, resume=bool(list_checkpoints(folder)))
     if code:
         errors.print("start the demo again, with the same options, and it goes on")

@@ -20,7 +20,7 @@ class LogConfig(Config):
 
     Args:
         every_steps: progress lines and TensorBoard points; `log.csv` has every step.
-        picture_every_steps: reconstructions as in Figure 3; null draws them at the end alone.
+        picture_every_steps: predictions beside the truth; null draws them at the end alone.
         checkpoint_every_steps: checkpoints to resume from; one more is written at the end.
         keep_checkpoints: how many of the last are kept.
         tensorboard: whether event files are written.
@@ -82,17 +82,20 @@ class StepLogger:
             self._wandb = _start_wandb(run, config.wandb_project, recipe)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """One step; `row` has `step`, `source` and numbers."""
+        """One step; `row` has `step` and numbers, and `source` where there are several.
+
+        Numbers with a group of their own (`val/accuracy`) are rare, and go to every place at once.
+        """
         self._csv.write(row)
-        step = int(row["step"])
-        if step % self.config.every_steps and step != 1:
-            return
+        step, source = int(row["step"]), row.get("source", "train")
         numbers = {key: value for key, value in row.items() if isinstance(value, float)}
+        if step % self.config.every_steps and step != 1:
+            numbers = {key: value for key, value in numbers.items() if "/" in key}
         if self._tensorboard:
             for key, value in numbers.items():
-                self._tensorboard.add_scalar(key if "->" in key else f"{row['source']}/{key}", value, step)
-        if self._wandb:
-            self._wandb.log({f"{row['source']}/{key}": value for key, value in numbers.items()}, step=step)
+                self._tensorboard.add_scalar(key if "->" in key or "/" in key else f"{source}/{key}", value, step)
+        if self._wandb and numbers:
+            self._wandb.log({key if "/" in key else f"{source}/{key}": v for key, v in numbers.items()}, step=step)
 
     def picture(self, path: Path, step: int) -> None:
         """Shows a picture file beside the curves."""
@@ -103,7 +106,7 @@ class StepLogger:
         if self._wandb:
             import wandb
 
-            self._wandb.log({"reconstruction": wandb.Image(str(path))}, step=step)
+            self._wandb.log({path.stem.split("_")[0]: wandb.Image(str(path))}, step=step)
 
     def close(self) -> None:
         """Ends all of them."""

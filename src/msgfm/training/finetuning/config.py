@@ -98,14 +98,14 @@ class FinetuneConfig(Config):
         drop_path_rate: stochastic depth; null keeps the encoder's.
         window_size: attention window in tokens; null keeps the encoder's; position biases are interpolated.
         backbone: what takes the place of our encoder, for comparison.
-        method: `finetune` trains all, `linear_probe` the head on a frozen encoder, `knn` nothing: a label is that of the
-            nearest training images (cosine of the last features), classification only.
+        method: `finetune` trains all, `linear_probe` the head on a frozen encoder, `knn` nothing: labels are those of
+            the nearest training images (cosine of the last features), classification only.
         neighbours: k, of `knn`.
         epochs: passes over the training samples.
         batch_size: samples per batch and device.
         seeds: of weights, order, crops and noise; each is a run of its own.
         val_every_epochs: how often the validation split is scored.
-        early_stopping: ends a run when so many validations in a row have brought nothing better; null trains to the end.
+        early_stopping: ends a run when so many validations in a row have brought nothing better; null trains on.
         metric: of the validation split, picks the best weights; null is the task's own (docs/finetuning.md).
         keep_predictions: of how many images of a split predictions are written, those first in order; null is all.
         skip_bad: how many unreadable training samples a run may replace before it ends; in evaluation none may be.
@@ -137,7 +137,7 @@ class FinetuneConfig(Config):
     skip_bad: int = Field(default=0, ge=0)
     hardware: HardwareConfig = HardwareConfig()
     log: LogConfig = LogConfig()
-    paper: dict[str, float] = {}
+    paper: dict[str, float] = Field(default={})
 
     @model_validator(mode="after")
     def _check(self) -> FinetuneConfig:

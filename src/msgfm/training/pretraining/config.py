@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from msgfm.config import Config
-from msgfm.data.shards.storage import as_location
+from msgfm.data.opening import Location
 from msgfm.models.msgfm import ModelSettings
 from msgfm.training.hardware import HardwareConfig
 from msgfm.training.logs import LogConfig
 from msgfm.training.optim import OptimConfig
 
-Location = Annotated[Path | str, BeforeValidator(as_location)]
 ROLES = ("", "before", "after")
 """Of the images that are trained on unless a source says otherwise; what is not cloudy, and on its native grid."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from msgfm.data.layouts.splits import spread_evenly
+from msgfm.data.opening import open_manifest
 from msgfm.data.records import Manifest, Sample
 from msgfm.errors import InputError
 from msgfm.files import require_writable
@@ -18,7 +19,7 @@ from msgfm.training.pretraining.config import ROLES
 from msgfm.training.pretraining.outcome import read_run_facts, scores_table
 from msgfm.training.pretraining.pictures import draw_reconstructions
 from msgfm.training.pretraining.reconstruction import load_example, score_reconstruction, write_scores
-from msgfm.training.pretraining.sources import only_images, open_manifest
+from msgfm.training.pretraining.sources import only_images
 
 
 def reconstruct_samples(

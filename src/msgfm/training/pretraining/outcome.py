@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +14,23 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from msgfm.config import config_to_dict, save_yaml
+from msgfm.config import config_to_dict
 from msgfm.data.layouts.splits import spread_evenly
 from msgfm.data.mixture import Source
 from msgfm.data.records import Manifest
 from msgfm.data.shards.read import listing_of
 from msgfm.errors import InputError
-from msgfm.files import lock_folder, remove_unfinished, write_atomically
+from msgfm.files import write_atomically
 from msgfm.models.msgfm import MsGFM
 from msgfm.training.facts import describe_origin
+from msgfm.training.folder import RUN_FACTS
 from msgfm.training.pretraining.config import PretrainConfig
 from msgfm.training.pretraining.pictures import draw_reconstructions
 from msgfm.training.pretraining.reconstruction import Score, load_example, score_reconstruction, write_scores
 from msgfm.training.pretraining.report import write_report
 from msgfm.training.pretraining.sources import cache_limits, load_manifests
 
-RUN_FACTS = "run.json"
-"""Written last: its presence says that a run is complete."""
-
 _PICTURED_PER_SOURCE = 2
-
-
-def prepare_run_folder(config: PretrainConfig, held: ExitStack) -> None:
-    """Makes the folder, keeps other runs out of it while `held` lasts, and writes the recipe as it was resolved.
-
-    What a kill left of a checkpoint is removed.
-    """
-    held.enter_context(lock_folder(config.out))
-    remove_unfinished(config.out / "checkpoints")
-    with write_atomically(config.out / "recipe.yaml") as temporary:
-        save_yaml(config, temporary)
 
 
 def held_out(config: PretrainConfig, name: str) -> tuple[Manifest, ...]:

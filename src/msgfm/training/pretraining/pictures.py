@@ -7,20 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
-from msgfm.files import write_atomically
 from msgfm.models.masking import upsample_mask
 from msgfm.models.msgfm import MsGFM
 from msgfm.sensors import Sensor
+from msgfm.training.drawing import Picture, colour, draw_cells, stretch_of
 from msgfm.training.pretraining.reconstruction import Example
-
-Picture = NDArray[np.float32]
-_CELL_INCHES = 1.6
-_GAP, _TITLE = 0.04, 0.15  # between cells and above each, in sides of a cell
 
 
 def draw_reconstructions(model: MsGFM, examples: Sequence[Example], path: Path) -> None:
@@ -30,20 +23,7 @@ def draw_reconstructions(model: MsGFM, examples: Sequence[Example], path: Path) 
     truth share one stretch.
     """
     rows = [_row(model, example, source) for example in examples for source in example.images]
-    columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(columns * (1 + _GAP) * _CELL_INCHES, len(rows) * (1 + _TITLE) * _CELL_INCHES))
-    FigureCanvasAgg(figure)
-    # one axes for all cells, in units of a cell's side: an axes per cell takes seconds to draw
-    axis = figure.add_axes((0, 0, 1, 1))
-    for i, row in enumerate(rows):
-        for j, (title, picture) in enumerate(row):
-            top, left = i * (1 + _TITLE) + _TITLE, j * (1 + _GAP) + _GAP / 2
-            axis.imshow(picture, interpolation="nearest", extent=(left, left + 1, top + 1, top))
-            axis.text(left + 0.5, top - 0.04, title, fontsize=7, ha="center", va="bottom")
-    axis.set(xlim=(0, columns * (1 + _GAP)), ylim=(len(rows) * (1 + _TITLE), 0), aspect="auto")
-    axis.axis("off")
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    draw_cells(rows, path)
 
 
 def _row(model: MsGFM, example: Example, source: str) -> list[tuple[str, Picture]]:
@@ -55,14 +35,14 @@ def _row(model: MsGFM, example: Example, source: str) -> list[tuple[str, Picture
         truth = _shown(example.images[target], sensor)
         with torch.no_grad():
             prediction = _shown(predict_physical(model, example, source, target), sensor)
-        low, high = _stretch(truth)
+        low, high = stretch_of(truth)
         if source == target:
             prediction = np.where(hidden_px[..., None], prediction, truth)
-            masked = _colour(truth, low, high)
+            masked = colour(truth, low, high)
             masked[hidden_px] = 0.5
             cells.append((f"{source}, masked", masked))
-        cells.append((f"{source} → {target}", _colour(prediction, low, high)))
-        cells.append((f"{target}, truth", _colour(truth, low, high)))
+        cells.append((f"{source} → {target}", colour(prediction, low, high)))
+        cells.append((f"{target}, truth", colour(truth, low, high)))
     return cells
 
 
@@ -79,18 +59,3 @@ def predict_physical(model: MsGFM, example: Example, source: str, target: str) -
 def _shown(image: Tensor, sensor: Sensor) -> Picture:
     """The bands to show, (H, W, 1 or 3)."""
     return np.asarray(image[0, list(sensor.display_indices())].permute(1, 2, 0), dtype=np.float32)
-
-
-def _stretch(truth: Picture) -> tuple[float, float]:
-    """The 2nd and 98th percentile of what is there."""
-    values = truth[np.isfinite(truth)]
-    if not values.size:
-        return 0.0, 1.0
-    low, high = np.percentile(values, (2, 98))
-    return float(low), float(max(high, low + 1e-6))
-
-
-def _colour(picture: Picture, low: float, high: float) -> Picture:
-    """0..1 for display, three channels; no data is black."""
-    scaled = np.clip((picture - low) / (high - low), 0, 1)
-    return np.repeat(np.nan_to_num(scaled), 3 // scaled.shape[2], axis=2)

@@ -12,26 +12,26 @@ import torch
 from lightning.fabric import Fabric
 from rich.console import Console
 from torch.optim import AdamW
-from torch.utils.data import DataLoader
 
 from msgfm.config import config_to_dict
-from msgfm.data.memory import keep_freed_memory
 from msgfm.data.mixture import Batch, MixtureDataset, MixtureSampler
 from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import WEIGHTS, import_simmim, load_strictly, save_pretrained
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same, save_checkpoint
+from msgfm.training.folder import RUN_FACTS, prepare_run_folder
 from msgfm.training.hardware import make_fabric
+from msgfm.training.loading import load_batches
 from msgfm.training.logs import StepLogger, require_loggers
 from msgfm.training.optim import make_optimizer
 from msgfm.training.pretraining.config import PretrainConfig
-from msgfm.training.pretraining.outcome import RUN_FACTS, draw_picture, prepare_run_folder, write_outcome
+from msgfm.training.pretraining.outcome import draw_picture, write_outcome
 from msgfm.training.pretraining.plan import Plan, make_plan
 from msgfm.training.pretraining.sources import load_sources
 from msgfm.training.pretraining.step import STEP_COLUMNS, State, train_step
 from msgfm.training.progress import TrainingProgress, make_console
 from msgfm.training.ranks import end_ranks, on_first_rank
-from msgfm.training.signals import StopRequest, ignore_in_worker
+from msgfm.training.signals import StopRequest
 
 
 class Found(NamedTuple):
@@ -83,7 +83,7 @@ def _run(fabric: Fabric, plan: Plan, model: MsGFM, checkpoint: Found | None, con
     """From processes that have started to a folder with a model, which no other run may use meanwhile."""
     config = plan.config
     with ExitStack() as held:
-        on_first_rank(fabric, lambda: prepare_run_folder(config, held))
+        on_first_rank(fabric, lambda: prepare_run_folder(config.out, config, held))
         return _train_and_finish(fabric, plan, model, checkpoint, console)
 
 
@@ -198,27 +198,7 @@ def batches(plan: Plan, state: State, rank: int) -> Generator[Batch]:
         start=state.step * plan.batches_per_step,
         end=plan.total_steps * plan.batches_per_step,
     )
-    loader = DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=_as_it_is,  # the data set makes whole batches
-        num_workers=config.hardware.num_workers,
-        worker_init_fn=_start_worker,
-    )
-    try:
-        yield from loader
-    except InputError as error:
-        # of an error in a worker, torch makes one whose message is the worker's traceback; its end is the message
-        raise InputError(str(error).rpartition(f"{InputError.__name__}: ")[2].strip()) from error
-
-
-def _start_worker(worker: int) -> None:
-    ignore_in_worker(worker)
-    keep_freed_memory()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+    yield from load_batches(dataset, sampler, config.hardware.num_workers)
 
 
 def train(

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from msgfm.data.mixture import Source
-from msgfm.data.records import Manifest, read_manifest
+from msgfm.data.opening import open_manifest, require_files
+from msgfm.data.records import Manifest
 from msgfm.data.repeats import require_no_repeats
 from msgfm.data.shards.cache import CacheLimits, remote_of
-from msgfm.data.shards.chunks import is_place
-from msgfm.data.shards.read import is_shards, open_shards
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor
 from msgfm.training.pretraining.config import PretrainConfig, SourceConfig
@@ -90,18 +89,13 @@ def load_manifests(
             f"{with_sensors}; its splits are {', '.join(splits) or 'none, it is empty'}"
         )
     for manifest in chosen:
-        _require_files(name, manifest)
+        require_files(manifest, f"source {name}")
     if split is None and len(manifests) > 1:
         try:
             require_no_repeats(zip(source.manifest, manifests, strict=True))
         except InputError as error:
             raise InputError(f"source {name}: {error}") from error
     return tuple(chosen)
-
-
-def open_manifest(location: Path | str, limits: CacheLimits | None = None) -> Manifest:
-    """A manifest, or shards as one."""
-    return open_shards(location, limits) if is_shards(location) else read_manifest(Path(location))
 
 
 def only_images(manifest: Manifest, sensors: Collection[str] | None, roles: Sequence[str]) -> Manifest:
@@ -120,24 +114,6 @@ def only_images(manifest: Manifest, sensors: Collection[str] | None, roles: Sequ
         if (images := tuple(replace(i, role="") for i in sample.images if i.role == role and i.sensor in cards))
     ]
     return replace(manifest, sensors=cards, samples=tuple(samples))
-
-
-def _require_files(name: str, manifest: Manifest) -> None:
-    """A manifest whose data were moved or deleted is refused before training starts; one look per folder."""
-    folders: dict[Path, Path] = {}
-    for sample in manifest.samples:
-        for image in sample.images:
-            for file in image.files:
-                if is_place(file.path):  # `open_shards` has looked at the chunks
-                    continue
-                path = manifest.root / file.path
-                folders.setdefault(path.parent, path)
-    gone = [path for path in folders.values() if not path.is_file()]
-    if gone:
-        raise InputError(
-            f"source {name}: {gone[0]} is gone ({len(gone)} of {len(folders)} folders that the manifest names lack "
-            f"files); put the data back below {manifest.root}, or index again with `msgfm data index`"
-        )
 
 
 def share_batch_size(config: PretrainConfig, lengths: Mapping[str, int]) -> dict[str, int]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
@@ -19,6 +17,7 @@ from msgfm.errors import too_many_bad
 from msgfm.models.msgfm import PretrainOutput
 from msgfm.training.pretraining.plan import Plan
 from msgfm.training.ranks import fail_on_all_ranks, gather_messages, sum_over_ranks
+from msgfm.training.steps import no_sync, noise_seed
 
 STEP_COLUMNS = (
     *("step", "epoch", "source", "lr", "loss", "reconstruction", "auxiliary", "grad_norm"),
@@ -118,9 +117,9 @@ def train_step(
     for part, (batch, weight) in enumerate(zip(batches, weights(fabric, plan, batches), strict=True)):
         batch = batch.to(fabric.device)
         # gate noise and stochastic depth follow from the step alone, so that a resumed run draws the same
-        torch.manual_seed(_noise_seed(plan.config.seed, state.step, part, fabric.global_rank))
+        torch.manual_seed(noise_seed(plan.config.seed, state.step, part, fabric.global_rank))
         last = part + 1 == len(batches)
-        with _no_sync(fabric, model, not last):
+        with no_sync(fabric, model, not last):
             output = model(batch.images, batch.hidden, batch.targets)
             fabric.backward(output.loss * weight)
         record.add(batch, output, weight)
@@ -142,11 +141,6 @@ def train_step(
     return record
 
 
-def _noise_seed(*numbers: int) -> int:
-    """One seed from several numbers, the same on every machine."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
 def weights(fabric: Fabric, plan: Plan, batches: Sequence[Batch]) -> list[float]:
     """What each batch's loss, a mean over its images, is multiplied by.
 
@@ -161,11 +155,6 @@ def weights(fabric: Fabric, plan: Plan, batches: Sequence[Batch]) -> list[float]
         plan.weight(batch.source) * batch.num_images * fabric.world_size / float(images[batch.source])
         for batch in batches
     ]
-
-
-def _no_sync(fabric: Fabric, model: Any, enabled: bool) -> AbstractContextManager[Any]:
-    """Gradients of a step's batches are exchanged once, with the last."""
-    return fabric.no_backward_sync(model, enabled=enabled and fabric.world_size > 1)
 
 
 def note_bad_samples(fabric: Fabric, plan: Plan, state: State, batches: Sequence[Batch]) -> None:

@@ -1,0 +1,241 @@
+"""Which runs there are in the folders that were named, and whether they can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgfm.errors import InputError
+from msgfm.training.finetuning.results import (
+    RUN_FACTS,
+    RunFacts,
+    SplitScores,
+    Values,
+    read_facts,
+    read_missing_sensors,
+    read_scores,
+)
+
+_COMPARED_OF_TASK = ("kind", "multilabel", "target")
+"""What makes a task another one. Over which image a restoration adds its residual does not: that is the model's."""
+
+_WITHOUT_EFFECT = ("out", "seeds", "log", "hardware", "paper", "keep_predictions")
+"""Settings in which the seeds of a run may differ; `data.fold` is another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """A finished seed and its scores on the split that is compared; `by_sensors` are those of subsets of its inputs."""
+
+    folder: Path
+    facts: RunFacts
+    scores: SplitScores
+    by_sensors: Mapping[str, Values]
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """`0`, or `0, fold 2` in cross-validation."""
+        fold = self.facts.recipe.get("data", {}).get("fold")
+        return str(self.facts.seed) if fold is None else f"{self.facts.seed}, fold {fold}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All finished seeds of a recipe.
+
+    Args:
+        name: how tables call it.
+        seeds: finished and scored, at least one.
+        left_out: why others are not among them, a line each.
+    """
+
+    name: str
+    seeds: tuple[Seed, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def facts(self) -> RunFacts:
+        """Those of the first seed; the others have the same task, classes and data."""
+        return self.seeds[0].facts
+
+
+def load_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], list[str]]:
+    """Reads the runs and makes sure that their scores mean the same.
+
+    Args:
+        folders: each a recipe's `out`, the folder of one of its seeds, or one that holds the `out` of every fold.
+        split: whose scores are compared.
+
+    Returns:
+        The runs, and what was left out or is to be known, a line each.
+
+    Raises:
+        InputError: no such run, none that is finished, or runs of different tasks, classes or data.
+    """
+    names = _short_names(folders)
+    runs, notes = [], []
+    for folder, name in zip(folders, names, strict=True):
+        run = _load_run(folder, name, split)
+        if run.seeds:
+            runs.append(run)
+            notes += [f"{name}: {reason}" for reason in run.left_out]
+            notes += _note_different_settings(run)
+        else:
+            notes.append(f"{name} is left out, no seed of it has scores of {split}: {'; '.join(run.left_out)}")
+    if not runs:
+        raise InputError(f"nothing to compare: {'; '.join(notes)}")
+    for run in runs:
+        _require_same_test(run, runs[0], split)
+    return runs, notes
+
+
+def _load_run(folder: Path, name: str, split: str) -> Run:
+    seeds, left_out = [], []
+    expected: dict[Path, set[int]] = {}
+    for seed_folder in _seed_folders(folder):
+        facts = read_facts(seed_folder)
+        if facts is None:
+            left_out.append(f"{seed_folder.name} is not finished (no {RUN_FACTS}); msgfm finetune --resume ends it")
+            continue
+        if seed_folder != folder:
+            expected.setdefault(seed_folder.parent, set()).update(facts.recipe.get("seeds", ()))
+        scores = read_scores(seed_folder).get(split)
+        digest = facts.data.digests.get(split)
+        if scores is None or digest is None:
+            left_out.append(
+                f"{seed_folder.name} has no scores of {split}; msgfm evaluate {seed_folder} --split {split}"
+            )
+            continue
+        subsets = read_missing_sensors(seed_folder)
+        of_split = subsets.subsets if subsets and subsets.split == split else ()
+        by_sensors = {subset.label: subset.metrics for subset in of_split}
+        seeds.append(Seed(folder=seed_folder, facts=facts, scores=scores, by_sensors=by_sensors, digest=digest))
+    for out, numbers in expected.items():
+        absent = sorted(number for number in numbers if not (out / f"seed_{number}").is_dir())
+        if absent:
+            left_out.append(f"{_listed('seed', absent)} of its recipe not started in {out}")
+    return Run(name=name, seeds=tuple(seeds), left_out=tuple(left_out))
+
+
+def _seed_folders(folder: Path) -> list[Path]:
+    """The folders of seeds that `folder` is, holds, or whose folds' folders hold.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder}; give what msgfm finetune wrote (out of its recipe)")
+    if (folder / RUN_FACTS).is_file():
+        return [folder]
+    for pattern in ("seed_*", "*/seed_*"):
+        if found := sorted((path for path in folder.glob(pattern) if path.is_dir()), key=_by_number):
+            return found
+    if folder.name.startswith("seed_"):
+        return [folder]
+    raise InputError(f"{folder} holds no fine-tuning run: no folder seed_0, seed_1, ... in it, and no {RUN_FACTS}")
+
+
+def _by_number(path: Path) -> tuple[str, int, str]:
+    number = path.name.removeprefix("seed_")
+    return str(path.parent), int(number) if number.isdigit() else 0, path.name
+
+
+def _short_names(folders: Sequence[Path]) -> list[str]:
+    """The last parts of each path, as many as make the names different."""
+    resolved = [folder.resolve() for folder in folders]
+    if len(set(resolved)) < len(resolved):
+        twice = next(folder for folder in folders if resolved.count(folder.resolve()) > 1)
+        raise InputError(f"{twice} is named twice; give each run once")
+    for length in range(1, max(len(path.parts) for path in resolved) + 1):
+        names = ["/".join(path.parts[-length:]) for path in resolved]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _require_same_test(run: Run, first: Run, split: str) -> None:
+    """Raises `InputError` where two numbers of these runs would not mean the same."""
+    for seed in run.seeds:
+        _require_same_task(seed, first.seeds[0], run.name, first.name)
+    _require_one_test(run, split)
+    if {seed.digest for seed in run.seeds} != {seed.digest for seed in first.seeds}:
+        raise InputError(
+            f"{first.name} and {run.name} were scored on different data: the split {split} has SHA-256 "
+            f"{_digests(first, split)} in {first.name} and {_digests(run, split)} in {run.name}; compare runs on the "
+            f"same samples"
+        )
+
+
+def _require_same_task(seed: Seed, reference: Seed, name: str, reference_name: str) -> None:
+    own, other = seed.facts, reference.facts
+    for key in _COMPARED_OF_TASK:
+        if own.task.get(key) != other.task.get(key):
+            raise InputError(
+                f"{reference_name} and {name} have different tasks: {key} is {other.task.get(key)} in {reference_name} "
+                f"and {own.task.get(key)} in {name}; compare runs of one task"
+            )
+    if own.classes != other.classes:
+        raise InputError(
+            f"{reference_name} and {name} have different classes: "
+            f"{_difference(other.classes, own.classes, reference_name, name)}; compare runs with the same classes"
+        )
+
+
+def _require_one_test(run: Run, split: str) -> None:
+    """All seeds of a run have the same test samples, or those of their fold."""
+    of_fold: dict[object, str] = {}
+    for seed in run.seeds:
+        fold = seed.facts.recipe.get("data", {}).get("fold")
+        if of_fold.setdefault(fold, seed.digest) != seed.digest:
+            raise InputError(
+                f"the seeds of {run.name} were scored on different data: the split {split} has SHA-256 "
+                f"{_digests(run, split)}; evaluate them on the same manifest"
+            )
+
+
+def _note_different_settings(run: Run) -> list[str]:
+    """Names settings in which the seeds of a run differ: their mean is then that of different trainings."""
+    keys = sorted(different_settings([seed.facts.recipe for seed in run.seeds]).keys() - {"data.fold"})
+    return [f"{run.name}: its seeds were trained with different {', '.join(keys)}"] if keys else []
+
+
+def different_settings(recipes: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Settings, by dotted key, whose values are not the same in all recipes; None where a recipe has none."""
+    flat = [_flatten({key: value for key, value in recipe.items() if key not in _WITHOUT_EFFECT}) for recipe in recipes]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    values = {key: [settings.get(key) for settings in flat] for key in keys}
+    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _digests(run: Run, split: str) -> str:
+    described = [f"{seed.digest[:12]} ({seed.facts.data.samples.get(split, '?')} samples)" for seed in run.seeds]
+    return ", ".join(dict.fromkeys(described))
+
+
+def _difference(one: Sequence[str], other: Sequence[str], name: str, other_name: str) -> str:
+    parts = [
+        f"{', '.join(classes)} only in {where}"
+        for classes, where in (
+            ([label for label in one if label not in other], name),
+            ([label for label in other if label not in one], other_name),
+        )
+        if classes
+    ]
+    return " and ".join(parts) or "the same names in another order"
+
+
+def _listed(what: str, numbers: Sequence[int]) -> str:
+    return f"{what}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

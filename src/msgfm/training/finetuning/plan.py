@@ -1,0 +1,118 @@
+"""What one fine-tuning run does, as it follows from its recipe, data and seed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgfm.config import config_to_dict
+from msgfm.data.mixture import MixtureOrder
+from msgfm.data.tasks import TaskData
+from msgfm.errors import InputError
+from msgfm.metrics import default_metric
+from msgfm.models.downstream import DownstreamConfig
+from msgfm.models.pretrained import WEIGHTS
+from msgfm.models.tasks import Classification
+from msgfm.training.finetuning.config import FinetuneConfig
+from msgfm.training.finetuning.schedule import learning_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything about the run of one seed.
+
+    Args:
+        config: the recipe.
+        data: its samples.
+        model: the model's configuration, with the data's classes and the cards.
+        seed: of weights, order, crops and noise.
+        order: which training samples the batches hold.
+        init_digest: SHA-256 of the pretrained weights; empty without.
+    """
+
+    config: FinetuneConfig
+    data: TaskData
+    model: DownstreamConfig
+    seed: int
+    order: MixtureOrder
+    init_digest: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the run of this seed leaves everything."""
+        return seed_folder(self.config.out, self.seed)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in which every training sample is seen."""
+        return self.order.rounds_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the run, unless it ends early."""
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def metric(self) -> str:
+        """Of the validation split, which picks the best weights."""
+        task = self.model.task
+        return self.config.metric or default_metric(task.kind, isinstance(task, Classification) and task.multilabel)
+
+    def lr(self, step: int) -> float:
+        """The head's learning rate at a step (counted from 0)."""
+        optim = self.config.optim
+        return learning_rate(optim, step, optim.warmup_epochs * self.steps_per_epoch, self.total_steps)
+
+    def validates_after(self, step: int) -> bool:
+        """Whether the validation split is scored after so many steps."""
+        return step == self.total_steps or step % (self.config.val_every_epochs * self.steps_per_epoch) == 0
+
+    def shaping(self) -> dict[str, Any]:
+        """The settings that shape every step; resuming asks for the same."""
+        config = config_to_dict(self.config)
+        names = ("loss", "optim", "method", "epochs", "batch_size", "val_every_epochs", "early_stopping")
+        shaping: dict[str, Any] = {name: config[name] for name in names}
+        shaping["data"] = {key: value for key, value in config["data"].items() if key not in ("manifest", "digest")}
+        shaping["samples"] = dict(self.data.digests)
+        shaping["model"] = config_to_dict(self.model)
+        shaping["init"] = self.init_digest
+        shaping["metric"] = self.metric
+        shaping["seed"] = self.seed
+        shaping["hardware"] = {key: config["hardware"][key] for key in ("precision", "accumulate")}
+        shaping["devices"] = self.order.world_size
+        return shaping
+
+
+def seed_folder(out: Path, seed: int) -> Path:
+    """The folder of one seed's run."""
+    return out / f"seed_{seed}"
+
+
+def make_plan(config: FinetuneConfig, data: TaskData, model: DownstreamConfig, seed: int, world_size: int) -> Plan:
+    """Puts recipe, data and seed together."""
+    return Plan(
+        config=config,
+        data=data,
+        model=model,
+        seed=seed,
+        order=MixtureOrder(
+            [len(data.train)],
+            [config.batch_size],
+            seed=seed,
+            world_size=world_size,
+            accumulate=config.hardware.accumulate,
+        ),
+        init_digest=_digest(config.init),
+    )
+
+
+def _digest(init: Path | None) -> str:
+    if init is None:
+        return ""
+    try:
+        with (init / WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"init: cannot read {init / WEIGHTS}: {error.strerror or error}") from error

@@ -1,0 +1,170 @@
+"""What the folder of a finished seed says of it: `run.json`, `metrics.json`, `missing_sensors.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict
+
+from msgfm.config import Config, config_from_dict
+from msgfm.errors import InputError
+
+RUN_FACTS = "run.json"
+SCORES = "metrics.json"
+MISSING_SENSORS = "missing_sensors.json"
+
+Value = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A metric; JSON has null where it is not defined (the F1 of a class that is absent), Python NaN."""
+Values = dict[str, Value]
+
+
+class _Written(Config):
+    """What another version may have written with more in it; only what is named here is read."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=True)
+
+
+class Confusion(_Written):
+    """How often a true class (row) was taken for which (column).
+
+    Args:
+        classes: in the order of rows and columns.
+        counts: images, or pixels of a segmentation.
+    """
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class SplitScores(_Written):
+    """How good a model is on one split.
+
+    Args:
+        metrics: over the whole split, by name.
+        images: how many were scored.
+        per_class: of each class, its metrics by name; `images` counts those that show it.
+        by_cloud_cover: of the images of each range of cloud cover in percent, as `20-40`; `images` counts them.
+        confusion: where every image or pixel has one class.
+    """
+
+    metrics: Values
+    images: int | None = None
+    per_class: Mapping[str, Values] = {}
+    by_cloud_cover: Mapping[str, Values] = {}
+    confusion: Confusion | None = None
+
+
+class DataFacts(_Written):
+    """What it was trained and scored on: SHA-256 and number of samples of each split."""
+
+    digests: dict[str, str]
+    samples: dict[str, int]
+
+
+class Best(_Written):
+    """The epoch whose weights were kept, and the value of the validation metric that picked it."""
+
+    epoch: int
+    metric: str
+    value: Value
+
+
+class RunFacts(_Written):
+    """How a seed's model came to be; `task` and `recipe` are those of the recipe as it was resolved."""
+
+    seed: int
+    task: dict[str, Any]
+    recipe: dict[str, Any]
+    data: DataFacts
+    best: Best | None = None
+    steps: int = 0
+    parameters: int = 0
+    finished: str = ""
+    commit: str | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; none in restoration."""
+        return tuple(self.task.get("classes", ()))
+
+    @property
+    def paper(self) -> dict[str, float]:
+        """What the paper reports of the test split."""
+        return dict(self.recipe.get("paper") or {})
+
+
+class SensorSubset(_Written):
+    """Scores with some of the inputs.
+
+    Args:
+        inputs: keys of the images that the model was given.
+        missing: keys of those that it was not.
+        fill: `none`, a missing image was left out; `predicted`, a pretrained model predicted it from the others.
+        metrics: over the whole split.
+    """
+
+    inputs: tuple[str, ...]
+    missing: tuple[str, ...]
+    fill: str = "none"
+    metrics: Values
+
+    @property
+    def label(self) -> str:
+        """What tables and plots call it: what was given, and what was filled in."""
+        filled = f", {' + '.join(self.missing)} predicted" if self.missing and self.fill == "predicted" else ""
+        return " + ".join(self.inputs) + filled
+
+
+class MissingSensors(_Written):
+    """Scores for subsets of the inputs; `metric` is the one to draw."""
+
+    split: str
+    metric: str
+    subsets: tuple[SensorSubset, ...]
+
+
+def read_facts(folder: Path) -> RunFacts | None:
+    """How the model in a folder came to be; None where the run is not finished.
+
+    Raises:
+        InputError: damaged, or of another kind of run.
+    """
+    tree = _read(folder / RUN_FACTS)
+    return None if tree is None else config_from_dict(RunFacts, tree, str(folder / RUN_FACTS))
+
+
+def read_scores(folder: Path) -> dict[str, SplitScores]:
+    """Scores of each split that was scored; empty where none was.
+
+    Raises:
+        InputError: damaged.
+    """
+    path = folder / SCORES
+    tree = _read(path) or {}
+    return {split: config_from_dict(SplitScores, scores, f"{path}: {split}") for split, scores in tree.items()}
+
+
+def read_missing_sensors(folder: Path) -> MissingSensors | None:
+    """Scores with missing sensors; None where they were not asked for.
+
+    Raises:
+        InputError: damaged.
+    """
+    tree = _read(folder / MISSING_SENSORS)
+    return None if tree is None else config_from_dict(MissingSensors, tree, str(folder / MISSING_SENSORS))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); write it again with msgfm evaluate, or restore it") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} is not what msgfm writes: a JSON object was expected")
+    return tree

@@ -1,0 +1,19 @@
+"""What every optimiser step needs, whatever it trains."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from lightning.fabric import Fabric
+
+
+def noise_seed(*numbers: int) -> int:
+    """One seed from several numbers, the same on every machine."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def no_sync(fabric: Fabric, model: Any, enabled: bool) -> AbstractContextManager[Any]:
+    """Gradients of a step's batches are exchanged once, with the last."""
+    return fabric.no_backward_sync(model, enabled=enabled and fabric.world_size > 1)
