@@ -1,0 +1,201 @@
+"""A model for one task: inputs, a trunk that may be pretrained, and the task's head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from msgfm.config import Config
+from msgfm.models.heads import ClassificationHead, RestorationHead, RestoredImage, UPerNetHead, unpad
+from msgfm.models.inputs import InputImage, Inputs, PreparedImages
+from msgfm.models.patch_embed import PatchEmbedConfig
+from msgfm.models.swin import EncoderConfig
+from msgfm.models.tasks import ChangeDetection, Classification, Restoration, Task
+from msgfm.models.trunk import SwinTrunk, Transfer
+from msgfm.sensors import Sensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BEFORE, AFTER = "before", "after"
+
+
+class MsgfmBackbone(Config):
+    """Our own encoder, pretrained or not."""
+
+    kind: Literal["msgfm"] = "msgfm"
+
+
+Backbone = MsgfmBackbone
+
+
+class DownstreamConfig(Config):
+    """Everything that is needed to build the model.
+
+    Args:
+        sensors: cards of the inputs and of a predicted image.
+        inputs: what the model looks at, in the order in which bands are stacked.
+        transfer: how several inputs pass through the encoder (`SwinTrunk`).
+        encoder: the encoder, that of the pretrained model where there is one.
+        patch_embed: the embedding of one sensor, likewise.
+        task: what is predicted, with its classes.
+        backbone: what makes feature maps.
+    """
+
+    sensors: tuple[Sensor, ...] = Field(min_length=1)
+    inputs: tuple[InputImage, ...] = Field(min_length=1)
+    transfer: Transfer = "stack"
+    encoder: EncoderConfig = EncoderConfig()
+    patch_embed: PatchEmbedConfig = PatchEmbedConfig()
+    task: Task
+    backbone: Backbone = MsgfmBackbone()
+
+    @model_validator(mode="after")
+    def _check_inputs(self) -> DownstreamConfig:
+        keys = [image.key for image in self.inputs]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"inputs {', '.join(keys)}: each once")
+        for image in self.inputs:
+            image.card(self.sensors)
+        if isinstance(self.task, Restoration):
+            self.task.target.card(self.sensors)
+            if self.task.over is not None and self.task.over not in keys:
+                raise ValueError(f"task.over {self.task.over!r} is none of the inputs {', '.join(keys)}")
+        elif len(self.task.classes) < (1 if isinstance(self.task, Classification) and self.task.multilabel else 2):
+            raise ValueError(
+                f"task.classes: {self.task.kind} with the classes {list(self.task.classes)}; name them all"
+            )
+        if isinstance(self.task, ChangeDetection):
+            _check_dates(self.inputs)
+        return self
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """The roles of the inputs that pass through one trunk one after the other; one empty role for most tasks."""
+        return (BEFORE, AFTER) if isinstance(self.task, ChangeDetection) else ("",)
+
+    @property
+    def trunk_inputs(self) -> tuple[InputImage, ...]:
+        """The inputs of one pass: all of them, or those of one date."""
+        if len(self.dates) == 1:
+            return self.inputs
+        return tuple(image for image in self.inputs if image.role == BEFORE)
+
+
+def _check_dates(inputs: tuple[InputImage, ...]) -> None:
+    dates = {role: [(image.sensor, image.bands) for image in inputs if image.role == role] for role in (BEFORE, AFTER)}
+    if not dates[BEFORE] or dates[BEFORE] != dates[AFTER] or len(inputs) != 2 * len(dates[BEFORE]):
+        raise ValueError(
+            f"change detection takes the same sensors and bands before and after, as sentinel2@before and "
+            f"sentinel2@after, not {', '.join(image.key for image in inputs)}"
+        )
+
+
+class DownstreamModel(nn.Module):
+    """Trunk and head for one task."""
+
+    def __init__(self, config: DownstreamConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = make_trunk(config)
+        self.inputs = Inputs(config.inputs, config.sensors, max(self.trunk.strides))
+        self.head = make_head(config, self.trunk)
+
+    @property
+    def auxiliary(self) -> Tensor:
+        """The balancing loss of the encoder's mixtures in the last forward pass, 0 for a dense encoder."""
+        return self.trunk.auxiliary
+
+    def forward(self, images: Mapping[str, Tensor]) -> Tensor:
+        """One pass over a batch.
+
+        Args:
+            images: by key (B, C, H, W) in physical units, NaN where there is no data; any H and W, one for all. A
+                key that is not there, or an image wholly NaN, is a missing sensor.
+
+        Returns:
+            Logits (B, classes) of a classification, logits (B, classes, H, W) of segmentation and change detection,
+            the image (B, bands of the target, H, W) in physical units of a restoration.
+        """
+        prepared = self.inputs(images)
+        output: Tensor = self.head(self._encode(prepared), prepared, images)
+        return output
+
+    def features(self, images: Mapping[str, Tensor]) -> list[Tensor]:
+        """The trunk's maps, finest first: (B, C_s, ceil(H / stride_s), ceil(W / stride_s)).
+
+        For change detection the batch holds the images before, then those after.
+        """
+        prepared = self.inputs(images)
+        return unpad(self._encode(prepared), prepared)
+
+    def _encode(self, prepared: PreparedImages) -> list[Tensor]:
+        dates = self.config.dates
+        if len(dates) == 1:
+            return cast("list[Tensor]", self.trunk(prepared.normalised, prepared.present))
+        normalised, present = {}, {}
+        for image in self.config.trunk_inputs:
+            keys = [image.model_copy(update={"role": role}).key for role in dates]
+            normalised[image.key] = torch.cat([prepared.normalised[key] for key in keys])
+            present[image.key] = torch.cat([prepared.present[key] for key in keys])
+        return cast("list[Tensor]", self.trunk(normalised, present))
+
+    @torch.no_grad()
+    def predict(self, images: Mapping[str, Tensor | np.ndarray[Any, Any]], *, allow_missing: bool = False) -> Tensor:
+        """Predicts from arrays that nobody has checked.
+
+        Args:
+            images: as in `forward`, tensors or arrays.
+            allow_missing: whether inputs may be left out.
+
+        Returns:
+            Probabilities (B, classes) of a classification, of each label by itself if there may be several; the class
+            (B, H, W) of every pixel, int64; or the image (B, C, H, W) in physical units.
+
+        Raises:
+            InputError: a sensor is missing or unknown, or bands, type or unit are not the card's.
+        """
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        tensors = {key: torch.as_tensor(image).to(device) for key, image in images.items()}
+        self.inputs.check(tensors, allow_missing=allow_missing)
+        was_training = self.training
+        self.eval()
+        try:
+            output = cast(Tensor, self(tensors))
+        finally:
+            self.train(was_training)
+        task = self.config.task
+        if isinstance(task, Restoration):
+            return output
+        if isinstance(task, Classification):
+            return output.sigmoid() if task.multilabel else output.softmax(dim=1)
+        return output.argmax(dim=1)
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """All parameters, one group per layer from embedding to head, for layer-wise decay of the learning rate."""
+        return [*self.trunk.layers(), list(self.head.parameters())]
+
+
+def make_trunk(config: DownstreamConfig) -> SwinTrunk:
+    """What makes feature maps of the inputs of one pass."""
+    bands = {image.key: len(image.card(config.sensors).bands) for image in config.trunk_inputs}
+    return SwinTrunk(bands, config.transfer, config.encoder, config.patch_embed)
+
+
+def make_head(config: DownstreamConfig, trunk: SwinTrunk) -> nn.Module:
+    """The task's head."""
+    task = config.task
+    if isinstance(task, Classification):
+        return ClassificationHead(trunk.dims, len(task.classes))
+    if isinstance(task, Restoration):
+        cards = {image.key: image.card(config.sensors) for image in config.inputs}
+        output = RestoredImage(
+            task.target.card(config.sensors), task.over, None if task.over is None else cards[task.over]
+        )
+        in_chans = sum(len(card.bands) for card in cards.values())
+        return RestorationHead(trunk.dims, trunk.strides[0], in_chans, output)
+    return UPerNetHead(trunk.dims, len(task.classes), two_dates=isinstance(task, ChangeDetection))
