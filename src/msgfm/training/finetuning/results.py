@@ -7,10 +7,12 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from msgfm.config import Config, config_from_dict
 from msgfm.errors import InputError
+from msgfm.files import write_atomically
+from msgfm.metrics.metric_set import Scores
 
 RUN_FACTS = "run.json"
 SCORES = "metrics.json"
@@ -45,16 +47,56 @@ class SplitScores(_Written):
     Args:
         metrics: over the whole split, by name.
         images: how many were scored.
-        per_class: of each class, its metrics by name; `images` counts those that show it.
+        per_class: of each class, its metrics by name.
+        per_band: of each band of a restored image, its metrics by name.
         by_cloud_cover: of the images of each range of cloud cover in percent, as `20-40`; `images` counts them.
         confusion: where every image or pixel has one class.
     """
 
     metrics: Values
     images: int | None = None
-    per_class: Mapping[str, Values] = {}
-    by_cloud_cover: Mapping[str, Values] = {}
+    per_class: dict[str, Values] = Field(default={})
+    per_band: dict[str, Values] = Field(default={})
+    by_cloud_cover: dict[str, Values] = Field(default={})
     confusion: Confusion | None = None
+
+
+_GROUPED = {"_per_class": "per_class", "_per_band": "per_band", "_by_clouds": "by_cloud_cover"}
+"""Where the parts of a metric go, by the end of its name."""
+
+
+def split_scores(computed: Scores, images: int, confusion: Confusion | None = None) -> SplitScores:
+    """What `MetricSet.compute` gave, as it is kept in `metrics.json`.
+
+    Args:
+        computed: metrics by name; `f1_per_class` and the like hold one for each class.
+        images: how many were scored.
+        confusion: where every image or pixel has one class.
+    """
+    metrics: Values = {}
+    groups: dict[str, dict[str, Values]] = {kind: {} for kind in _GROUPED.values()}
+    for name, value in computed.items():
+        if not isinstance(value, dict):
+            metrics[name] = value
+            continue
+        ending = next(ending for ending in _GROUPED if name.endswith(ending))
+        for group, part in value.items():
+            groups[_GROUPED[ending]].setdefault(group, {})[name.removesuffix(ending)] = part
+    metrics.pop("images", None)
+    return SplitScores(metrics=metrics, images=images, confusion=confusion, **groups)
+
+
+def write_scores(folder: Path, split: str, scores: SplitScores) -> None:
+    """Puts the scores of a split into the folder's `metrics.json`; those of other splits stay.
+
+    Raises:
+        InputError: what is there is damaged, or it cannot be written.
+    """
+    kept = read_scores(folder) | {split: scores}
+    # pydantic's JSON has null for what is not a number
+    text = json.dumps({name: json.loads(one.model_dump_json()) for name, one in kept.items()}, indent=1)
+    with write_atomically(folder / SCORES) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 class DataFacts(_Written):
