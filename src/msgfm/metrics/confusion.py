@@ -1,0 +1,65 @@
+"""Scores of classes from counts of hits and mistakes. Classification and segmentation share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from msgfm.metrics.metric_set import Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """For each of K classes, how many samples or pixels were ...
+
+    Attributes:
+        hits: (K,) of the class and predicted to be.
+        false: (K,) predicted to be of the class, but are not.
+        missed: (K,) of the class, but not predicted to be.
+    """
+
+    hits: Tensor
+    false: Tensor
+    missed: Tensor
+
+    @classmethod
+    def of_confusion(cls, matrix: Tensor) -> Counts:
+        """From a confusion matrix (K, K), rows true and columns predicted."""
+        hits = matrix.diag()
+        return cls(hits=hits, false=matrix.sum(0) - hits, missed=matrix.sum(1) - hits)
+
+    def precision(self) -> list[float]:
+        """Hits among what was predicted; 0 where nothing was."""
+        return self._shares(self.hits, self.hits + self.false)
+
+    def recall(self) -> list[float]:
+        """Hits among what is true."""
+        return self._shares(self.hits, self.hits + self.missed)
+
+    def f1(self) -> list[float]:
+        """2 hits / (2 hits + false + missed), the harmonic mean of precision and recall."""
+        return self._shares(2 * self.hits, 2 * self.hits + self.false + self.missed)
+
+    def iou(self) -> list[float]:
+        """Hits / (hits + false + missed), intersection over union."""
+        return self._shares(self.hits, self.hits + self.false + self.missed)
+
+    def f1_micro(self) -> float:
+        """F1 of the counts of all classes together; NaN if no class is true anywhere."""
+        if not (self.hits + self.missed).any():
+            return torch.nan
+        total = Counts(hits=self.hits.sum()[None], false=self.false.sum()[None], missed=self.missed.sum()[None])
+        return total.f1()[0]
+
+    def _shares(self, part: Tensor, whole: Tensor) -> list[float]:
+        """Part of the whole for each class; NaN where the test set has none of the class."""
+        shares = part.double() / whole.clamp(min=1)
+        return shares.where(self.hits + self.missed > 0, torch.nan).tolist()
+
+
+def foreground_scores(counts: Counts) -> Scores:
+    """Precision, recall, F1 and IoU of the second of two classes, which is what is looked for (`changed`, `water`)."""
+    named = {"precision": counts.precision(), "recall": counts.recall(), "f1": counts.f1(), "iou": counts.iou()}
+    return {name: values[1] for name, values in named.items()}
