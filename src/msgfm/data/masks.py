@@ -13,6 +13,7 @@ from msgfm.data.stored import read_stored
 from msgfm.errors import InputError
 
 UNLABELLED = -1
+_PROPORTIONS = 0.02  # as much as masks may differ from images in height to width when they are indexed
 
 
 def read_mask(
@@ -31,12 +32,18 @@ def read_mask(
         values that mean no class are as they are stored.
 
     Raises:
-        InputError: the sample has no mask, the file is gone or broken, or holds no whole numbers.
+        InputError: the sample has no mask, the file is gone or broken, holds no whole numbers, or its proportions are
+            not the images'.
     """
     if sample.mask is None:
         raise InputError(f"sample {sample.sample} has no mask; its data set's layout in docs/data.md says what has one")
     values = read_labels(root, sample.mask, colours)
     finest = max(sample.images, key=lambda image: image.height * image.width)
+    if abs(values.shape[0] * finest.width / (values.shape[1] * finest.height) - 1) > _PROPORTIONS:
+        raise InputError(
+            f"{root / sample.mask.path}: a mask of {values.shape[0]} x {values.shape[1]} pixels, the images of sample "
+            f"{sample.sample} have {finest.height} x {finest.width}; it was changed since: index the data set again"
+        )
     rows, columns = (_nearest(old, new) for old, new in zip(values.shape, (finest.height, finest.width), strict=True))
     return values[np.ix_(rows, columns)]
 

@@ -25,7 +25,7 @@ from msgfm.sensors import Sensor
 
 SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 # DSIFN's masks are said to be 0/255 in one part and 0/1 in another; both mean change.
-_CHANGE = {0: "no change", 1: "change", 255: "change"}
+_CHANGE = {0: "unchanged", 1: "changed", 255: "changed"}
 _PREFIX = re.compile(r"(?P<scene>(?P<split>train|val|test)_\d+)(_.*)?")
 _OSCD = "Onera Satellite Change Detection dataset - "
 
@@ -106,7 +106,7 @@ def list_oscd(root: Path, options: LayoutOptions) -> Listing:
         }
         label = mask_file(root, mask) if mask and mask.is_file() else None
         samples.append(listed(city.name, city.name, files, split, mask=label))
-    return Listing(sensors=sensors, samples=samples, mask_classes={0: "no change", 255: "change"})
+    return Listing(sensors=sensors, samples=samples, mask_classes={0: "unchanged", 255: "changed"})
 
 
 def _cities(path: Path) -> list[str]:

@@ -34,22 +34,49 @@ def draw_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[S
         InputError: nothing is left of the training split.
     """
     train = [sample for sample in samples if sample.split == "train"]
-    times = Counter(label for sample in train for label in set(sample.labels))
+    chosen = {sample.sample for sample in draw_share(train, fraction, seed)}
+    return [sample for sample in samples if sample.split != "train" or sample.sample in chosen]
+
+
+def draw_share(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
+    """A part of some samples, whatever their split; as `draw_subset`.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    start = _uniform(f"{seed}:start")
+    chosen = {
+        sample.sample
+        for i, sample in enumerate(_class_by_class(samples, seed))
+        if int((i + 1) * fraction + start) > int(i * fraction + start)
+    }
+    if not chosen:
+        raise InputError(f"fraction {fraction} of {len(samples)} training samples is none; give a larger one")
+    return [sample for sample in samples if sample.sample in chosen]
+
+
+def deal_folds(samples: Sequence[Sample], folds: int, seed: int) -> dict[str, int]:
+    """The fold, from 0, of each scene.
+
+    Scenes are sorted as `draw_subset` sorts samples, by the classes and the name of their first sample, and dealt out
+    in turn, so that every class has its share of each fold, to within one scene of a single-label class.
+    """
+    firsts: dict[str, Sample] = {}
+    for sample in samples:
+        firsts.setdefault(sample.scene, sample)
+    return {sample.scene: i % folds for i, sample in enumerate(_class_by_class(list(firsts.values()), seed))}
+
+
+def _class_by_class(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Sorted by their classes, the rarest class first, and at random among those with the same classes."""
+    times = Counter(label for sample in samples for label in set(sample.labels))
     rank = {label: i for i, label in enumerate(sorted(times, key=lambda label: (times[label], label)))}
 
     def order(sample: Sample) -> tuple[tuple[int, ...], float, str]:
         ranks = tuple(sorted({rank[label] for label in sample.labels}))
         return ranks, _uniform(f"{seed}:{sample.sample}"), sample.sample
 
-    start = _uniform(f"{seed}:start")
-    chosen = {
-        sample.sample
-        for i, sample in enumerate(sorted(train, key=order))
-        if int((i + 1) * fraction + start) > int(i * fraction + start)
-    }
-    if not chosen:
-        raise InputError(f"fraction {fraction} of {len(train)} training samples is none; give a larger one")
-    return [sample for sample in samples if sample.split != "train" or sample.sample in chosen]
+    return sorted(samples, key=order)
 
 
 def spread_evenly(items: Sequence[T], most: int) -> list[T]:

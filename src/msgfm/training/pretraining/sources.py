@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from msgfm.data.mixture import Source
 from msgfm.data.opening import open_manifest, require_files

@@ -1,0 +1,182 @@
+"""From a recipe's data to data sets of a task: manifests opened, samples chosen, splits and fractions drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from msgfm.data.opening import open_manifest, require_files
+from msgfm.data.records import Manifest
+from msgfm.data.repeats import require_no_repeats
+from msgfm.data.shards.cache import CacheLimits
+from msgfm.data.tasks.config import DataConfig
+from msgfm.data.tasks.dataset import TaskDataset
+from msgfm.data.tasks.select import AnyTask, require_images, select_samples
+from msgfm.data.tasks.splits import draw_labels, split_samples
+from msgfm.data.tasks.targets import Labels, agree_on_classes, label_from_mask
+from msgfm.errors import InputError
+from msgfm.models.inputs import InputImage
+from msgfm.models.tasks import Classification, Restoration
+from msgfm.progress import track
+from msgfm.sensors import Sensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskData:
+    """The data of a task.
+
+    Args:
+        train: what is trained on.
+        val: what picks the best weights; None where the recipe has none.
+        test: what is reported; likewise.
+        classes: of the task, in the order of the model's outputs; none for restoration.
+        cards: of the inputs' sensors and the target's, by name.
+        digests: SHA-256 of the samples of each split.
+        notes: what the user should know, as how many samples were left out, and why.
+    """
+
+    train: TaskDataset
+    val: TaskDataset | None
+    test: TaskDataset | None
+    classes: tuple[str, ...]
+    cards: dict[str, Sensor]
+    digests: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def load_task_data(
+    config: DataConfig,
+    task: AnyTask,
+    inputs: Sequence[InputImage],
+    *,
+    seed: int = 0,
+    limits: CacheLimits | None = None,
+) -> TaskData:
+    """Reads manifests and makes the data sets of a task.
+
+    Args:
+        config: of the recipe.
+        task: what is predicted. Its classes, if it has any, are those of the manifest in the order wanted; pixels of
+            masks may have others, which are then not labelled.
+        inputs: images that the model sees.
+        seed: of crops, flips and whatever else is random in training; draws of splits have `config.seed`.
+        limits: for shards on S3.
+
+    Raises:
+        InputError: a manifest, its files, a split, an image or a band is not there; classes differ; too few samples
+            for the fraction; the samples are not those of `config.digest`; or settings that contradict the task.
+    """
+    _require_settings(config, task)
+    manifests = [open_manifest(location, limits) for location in config.manifest]
+    if len(manifests) > 1:
+        require_no_repeats(zip(config.manifest, manifests, strict=True))
+    require_images(manifests, inputs, task, config.wald)
+    selected: list[Manifest] = []
+    left_out: Counter[str] = Counter()
+    for manifest in manifests:
+        one, lacks = select_samples(manifest, inputs, task, from_masks=config.labels_from_mask is not None)
+        selected.append(one)
+        left_out += lacks
+    selected = [manifest for manifest in selected if manifest.samples]
+    if not selected:
+        reasons = "; ".join(f"{count} of them {reason}" for reason, count in left_out.items())
+        raise InputError(f"{', '.join(map(str, config.manifest))}: no sample can be used: {reasons or 'it is empty'}")
+    for manifest in selected:
+        require_files(manifest, "data")
+    labels = _labels(config, task, selected)
+    if config.labels_from_mask is not None and labels is not None:
+        selected = [_labelled(manifest, labels, config.labels_from_mask) for manifest in selected]
+    notes = [f"{count} samples left out: {reason}" for reason, count in left_out.items()]
+    splits = split_samples(selected, config)
+    splits["train"] = draw_labels(splits["train"], config, one_label=_has_one_label(task))
+    digests = {name: _digest(manifests) for name, manifests in splits.items()}
+    _require_digests(config, digests)
+    datasets = {
+        name: TaskDataset(
+            manifests,
+            inputs=inputs,
+            task=task,
+            labels=labels,
+            config=config,
+            training=name == "train",
+            seed=seed,
+        )
+        for name, manifests in splits.items()
+    }
+    return TaskData(
+        train=datasets["train"],
+        val=datasets.get("val"),
+        test=datasets.get("test"),
+        classes=labels.classes if labels else (),
+        cards=_agree_on_cards(selected),
+        digests=digests,
+        notes=tuple(notes),
+    )
+
+
+def _require_settings(config: DataConfig, task: AnyTask) -> None:
+    """Refuses settings that do nothing, or harm, in a task."""
+    if config.resize and not isinstance(task, Classification):
+        raise InputError(
+            f"data.resize changes the grid, which {task.kind} predicts on; leave it out, larger images are cut"
+        )
+    if config.wald is not None and not isinstance(task, Restoration):
+        raise InputError(f"data.wald is for restoration, the task is {task.kind}; leave it out")
+    if config.jitter and isinstance(task, Restoration):
+        raise InputError("data.jitter changes the levels that restoration is to restore; leave it out")
+    if config.labels_from_mask is not None and not (isinstance(task, Classification) and task.multilabel):
+        raise InputError(
+            "data.labels_from_mask makes several labels an image: the task is to be {kind: classification, "
+            "multilabel: true}"
+        )
+
+
+def _has_one_label(task: AnyTask) -> bool:
+    return isinstance(task, Classification) and not task.multilabel
+
+
+def _labels(config: DataConfig, task: AnyTask, manifests: Sequence[Manifest]) -> Labels | None:
+    if isinstance(task, Restoration):
+        return None
+    of_images = isinstance(task, Classification) and config.labels_from_mask is None
+    found = [m.classes if of_images else tuple(dict.fromkeys(m.mask_classes.values())) for m in manifests]
+    return Labels(
+        classes=agree_on_classes(task.classes, found, may_leave_out=not of_images),
+        multilabel=isinstance(task, Classification) and task.multilabel,
+        unlisted=config.unlisted,
+    )
+
+
+def _labelled(manifest: Manifest, labels: Labels, share: float) -> Manifest:
+    samples = track(manifest.samples, "looking at masks", len(manifest.samples))
+    return replace(manifest, samples=tuple(label_from_mask(manifest, sample, labels, share) for sample in samples))
+
+
+def _digest(manifests: Sequence[Manifest]) -> str:
+    """Of one manifest its own digest; of several that of theirs."""
+    if len(manifests) == 1:
+        return manifests[0].digest
+    return hashlib.sha256("".join(manifest.digest for manifest in manifests).encode()).hexdigest()
+
+
+def _require_digests(config: DataConfig, digests: dict[str, str]) -> None:
+    for split, expected in (config.digest or {}).items():
+        found = digests.get(split)
+        if found is None or not found.startswith(expected):
+            raise InputError(
+                f"data.digest: the samples of {split} have {found}, expected is {expected}: other samples, labels, "
+                f"files or draws than those the recipe was made for. Index the data set as its header says, or leave "
+                f"data.digest out and compare with no run that has it"
+            )
+
+
+def _agree_on_cards(manifests: Sequence[Manifest]) -> dict[str, Sensor]:
+    """Each sensor's card once; files of two manifests may store it differently."""
+    cards: dict[str, Sensor] = {}
+    for manifest in manifests:
+        for name, card in manifest.sensors.items():
+            if cards.setdefault(name, card).without_storage() != card.without_storage():
+                raise InputError(f"sensor {name} has different cards in the manifests; index them with one card")
+    return cards
