@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from msgfm.data.opening import open_manifest, require_files
 from msgfm.data.records import Manifest
@@ -31,18 +32,24 @@ class TaskData:
         train: what is trained on.
         val: what picks the best weights; None where the recipe has none.
         test: what is reported; likewise.
+        full_resolution: with `wald`, the test samples as they are, not degraded, on the finest grid; what is to be
+            predicted is unknown, NaN, so only metrics without reference (QNR) can be had. None without `wald`.
         classes: of the task, in the order of the model's outputs; none for restoration.
         cards: of the inputs' sensors and the target's, by name.
         digests: SHA-256 of the samples of each split.
+        truths: SHA-256 of names and truth alone of each split: the same for whatever inputs, so that models of other
+            inputs can be compared.
         notes: what the user should know, as how many samples were left out, and why.
     """
 
     train: TaskDataset
     val: TaskDataset | None
     test: TaskDataset | None
+    full_resolution: TaskDataset | None
     classes: tuple[str, ...]
     cards: dict[str, Sensor]
     digests: dict[str, str]
+    truths: dict[str, str]
     notes: tuple[str, ...]
 
 
@@ -93,25 +100,20 @@ def load_task_data(
     splits["train"] = draw_labels(splits["train"], config, one_label=_has_one_label(task))
     digests = {name: _digest(manifests) for name, manifests in splits.items()}
     _require_digests(config, digests)
-    datasets = {
-        name: TaskDataset(
-            manifests,
-            inputs=inputs,
-            task=task,
-            labels=labels,
-            config=config,
-            training=name == "train",
-            seed=seed,
-        )
-        for name, manifests in splits.items()
-    }
+    build = partial(TaskDataset, inputs=inputs, task=task, labels=labels, seed=seed)
+    data = {name: build(part, config=config, training=name == "train") for name, part in splits.items()}
+    full = None
+    if config.wald is not None and "test" in splits:
+        full = build(splits["test"], config=config.model_copy(update={"wald": None}), training=False)
     return TaskData(
-        train=datasets["train"],
-        val=datasets.get("val"),
-        test=datasets.get("test"),
+        train=data["train"],
+        val=data.get("val"),
+        test=data.get("test"),
+        full_resolution=full,
         classes=labels.classes if labels else (),
         cards=_agree_on_cards(selected),
         digests=digests,
+        truths={name: _digest([_truth_of(one, task) for one in manifests]) for name, manifests in splits.items()},
         notes=tuple(notes),
     )
 
@@ -159,6 +161,16 @@ def _digest(manifests: Sequence[Manifest]) -> str:
     if len(manifests) == 1:
         return manifests[0].digest
     return hashlib.sha256("".join(manifest.digest for manifest in manifests).encode()).hexdigest()
+
+
+def _truth_of(manifest: Manifest, task: AnyTask) -> Manifest:
+    """The samples with what is predicted alone: labels, masks, the target's image."""
+    target = task.target.key if isinstance(task, Restoration) else None
+    samples = [
+        replace(sample, images=tuple(image for image in sample.images if image.key == target))
+        for sample in manifest.samples
+    ]
+    return replace(manifest, samples=tuple(samples))
 
 
 def _require_digests(config: DataConfig, digests: dict[str, str]) -> None:
