@@ -9,7 +9,7 @@ from typing import Any
 
 LABELS = ("forest", "water", "town")
 TASK: dict[str, Any] = {"kind": "classification", "classes": list(LABELS), "multilabel": False}
-DIGEST = "ab12" * 16
+TRUTH = "ab12" * 16
 
 
 def write_seed(
@@ -18,7 +18,7 @@ def write_seed(
     metrics: Mapping[str, float | None],
     *,
     task: Mapping[str, Any] = TASK,
-    digest: str = DIGEST,
+    truth: str = TRUTH,
     seeds: tuple[int, ...] = (0, 1, 2),
     split: str = "test",
     recipe: Mapping[str, Any] | None = None,
@@ -34,8 +34,13 @@ def write_seed(
         "parameters": 1_500_000,
         "seed": seed,
         "task": dict(task),
-        "recipe": {"out": str(out), "seeds": list(seeds), "task": dict(task), "data": {"fold": None}} | (recipe or {}),
-        "data": {"digests": {"train": "cd34" * 16, split: digest}, "samples": {"train": 60, split: 24}},
+        "recipe": {"out": str(out), "seeds": list(seeds), "task": dict(task), "data": {"folds": None, "fold": 0}}
+        | (recipe or {}),
+        "data": {
+            "digests": {"train": "cd34" * 16, split: f"{seed}" * 64},
+            "truths": {"train": "cd34" * 16, split: truth},
+            "samples": {"train": 60, split: 24},
+        },
         "best": {"epoch": 3, "metric": next(iter(metrics)), "value": 0.5},
         "left_out": [],
     }

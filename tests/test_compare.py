@@ -119,7 +119,7 @@ def test_other_tasks_classes_and_data_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "task", GOOD, task=TASK | {"multilabel": True})
     write_run(tmp_path / "classes", GOOD, task=TASK | {"classes": ["forest", "water", "city"]})
     write_run(tmp_path / "order", GOOD, task=TASK | {"classes": ["water", "forest", "town"]})
-    write_run(tmp_path / "data", GOOD, digest="ef56" * 16)
+    write_run(tmp_path / "data", GOOD, truth="ef56" * 16)
     assert "multilabel is False in a and True in task" in refused("compare", tmp_path / "a", tmp_path / "task")
     assert "town only in a and city only in classes" in refused("compare", tmp_path / "a", tmp_path / "classes")
     assert "the same names in another order" in refused("compare", tmp_path / "a", tmp_path / "order")
@@ -179,8 +179,8 @@ def test_folds_are_seeds_of_one_run(tmp_path: Path) -> None:
                 tmp_path / name / f"fold_{fold}",
                 {"accuracy": [level + 0.01 * fold, level]},
                 seeds=(0, 1),
-                digest=f"{fold}" * 64,
-                recipe={"data": {"fold": fold}},
+                truth=f"{fold}" * 64,
+                recipe={"data": {"folds": 2, "fold": fold}},
             )
     run("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "t.csv")
     row = numbers_of(tmp_path / "t.csv")["a", "accuracy"]
@@ -189,8 +189,8 @@ def test_folds_are_seeds_of_one_run(tmp_path: Path) -> None:
     message = refused("compare", tmp_path / "a", tmp_path / "b" / "fold_0")
     assert "different data" in message
     # without folds, seeds of one run have one test set
-    write_seed(tmp_path / "c", 0, {"accuracy": 0.5}, seeds=(0, 1), digest="1" * 64)
-    write_seed(tmp_path / "c", 1, {"accuracy": 0.5}, seeds=(0, 1), digest="2" * 64)
+    write_seed(tmp_path / "c", 0, {"accuracy": 0.5}, seeds=(0, 1), truth="1" * 64)
+    write_seed(tmp_path / "c", 1, {"accuracy": 0.5}, seeds=(0, 1), truth="2" * 64)
     assert "the seeds of c were scored on different data" in refused("compare", tmp_path / "c")
 
 

@@ -33,13 +33,18 @@ class Seed:
     facts: RunFacts
     scores: SplitScores
     by_sensors: Mapping[str, Values]
-    digest: str
+    truth: str
 
     @property
     def label(self) -> str:
         """`0`, or `0, fold 2` in cross-validation."""
-        fold = self.facts.recipe.get("data", {}).get("fold")
-        return str(self.facts.seed) if fold is None else f"{self.facts.seed}, fold {fold}"
+        return str(self.facts.seed) if self.fold is None else f"{self.facts.seed}, fold {self.fold}"
+
+    @property
+    def fold(self) -> int | None:
+        """Which fold was tested; None without cross-validation."""
+        data = self.facts.recipe.get("data", {})
+        return data.get("fold") if data.get("folds") else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +108,8 @@ def _load_run(folder: Path, name: str, split: str) -> Run:
         if seed_folder != folder:
             expected.setdefault(seed_folder.parent, set()).update(facts.recipe.get("seeds", ()))
         scores = read_scores(seed_folder).get(split)
-        digest = facts.data.digests.get(split)
-        if scores is None or digest is None:
+        truth = facts.data.truths.get(split)
+        if scores is None or truth is None:
             left_out.append(
                 f"{seed_folder.name} has no scores of {split}; msgfm evaluate {seed_folder} --split {split}"
             )
@@ -112,7 +117,7 @@ def _load_run(folder: Path, name: str, split: str) -> Run:
         subsets = read_missing_sensors(seed_folder)
         of_split = subsets.subsets if subsets and subsets.split == split else ()
         by_sensors = {subset.label: subset.metrics for subset in of_split}
-        seeds.append(Seed(folder=seed_folder, facts=facts, scores=scores, by_sensors=by_sensors, digest=digest))
+        seeds.append(Seed(folder=seed_folder, facts=facts, scores=scores, by_sensors=by_sensors, truth=truth))
     for out, numbers in expected.items():
         absent = sorted(number for number in numbers if not (out / f"seed_{number}").is_dir())
         if absent:
@@ -161,10 +166,10 @@ def _require_same_test(run: Run, first: Run, split: str) -> None:
     for seed in run.seeds:
         _require_same_task(seed, first.seeds[0], run.name, first.name)
     _require_one_test(run, split)
-    if {seed.digest for seed in run.seeds} != {seed.digest for seed in first.seeds}:
+    if {seed.truth for seed in run.seeds} != {seed.truth for seed in first.seeds}:
         raise InputError(
-            f"{first.name} and {run.name} were scored on different data: the split {split} has SHA-256 "
-            f"{_digests(first, split)} in {first.name} and {_digests(run, split)} in {run.name}; compare runs on the "
+            f"{first.name} and {run.name} were scored on different data: the truth of {split} has SHA-256 "
+            f"{_truths(first, split)} in {first.name} and {_truths(run, split)} in {run.name}; compare runs on the "
             f"same samples"
         )
 
@@ -186,13 +191,12 @@ def _require_same_task(seed: Seed, reference: Seed, name: str, reference_name: s
 
 def _require_one_test(run: Run, split: str) -> None:
     """All seeds of a run have the same test samples, or those of their fold."""
-    of_fold: dict[object, str] = {}
+    of_fold: dict[int | None, str] = {}
     for seed in run.seeds:
-        fold = seed.facts.recipe.get("data", {}).get("fold")
-        if of_fold.setdefault(fold, seed.digest) != seed.digest:
+        if of_fold.setdefault(seed.fold, seed.truth) != seed.truth:
             raise InputError(
-                f"the seeds of {run.name} were scored on different data: the split {split} has SHA-256 "
-                f"{_digests(run, split)}; evaluate them on the same manifest"
+                f"the seeds of {run.name} were scored on different data: the truth of {split} has SHA-256 "
+                f"{_truths(run, split)}; evaluate them on the same manifest"
             )
 
 
@@ -220,8 +224,8 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _digests(run: Run, split: str) -> str:
-    described = [f"{seed.digest[:12]} ({seed.facts.data.samples.get(split, '?')} samples)" for seed in run.seeds]
+def _truths(run: Run, split: str) -> str:
+    described = [f"{seed.truth[:12]} ({seed.facts.data.samples.get(split, '?')} samples)" for seed in run.seeds]
     return ", ".join(dict.fromkeys(described))
 
 

@@ -100,9 +100,16 @@ def write_scores(folder: Path, split: str, scores: SplitScores) -> None:
 
 
 class DataFacts(_Written):
-    """What it was trained and scored on: SHA-256 and number of samples of each split."""
+    """What it was trained and scored on, of each split.
+
+    Args:
+        digests: SHA-256 of the samples with their inputs.
+        truths: SHA-256 of names and truth alone: scores on the same truth can be compared, whatever the inputs.
+        samples: how many there are.
+    """
 
     digests: dict[str, str]
+    truths: dict[str, str]
     samples: dict[str, int]
 
 
