@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 from msgfm.config import Config
 from msgfm.models.heads import ClassificationHead, RestorationHead, RestoredImage, UPerNetHead, unpad
 from msgfm.models.inputs import InputImage, Inputs, PreparedImages
+from msgfm.models.msgfm import MsGFM
 from msgfm.models.patch_embed import PatchEmbedConfig
 from msgfm.models.swin import EncoderConfig
 from msgfm.models.tasks import ChangeDetection, Classification, Restoration, Task
+from msgfm.models.transfer import BandOrigin, TransferReport, transfer_weights, with_pretrained_statistics
 from msgfm.models.trunk import SwinTrunk, Transfer
 from msgfm.sensors import Sensor
 
@@ -199,3 +202,29 @@ def make_head(config: DownstreamConfig, trunk: SwinTrunk) -> nn.Module:
         in_chans = sum(len(card.bands) for card in cards.values())
         return RestorationHead(trunk.dims, trunk.strides[0], in_chans, output)
     return UPerNetHead(trunk.dims, len(task.classes), two_dates=isinstance(task, ChangeDetection))
+
+
+def build_downstream(config: DownstreamConfig, pretrained: MsGFM | None) -> tuple[DownstreamModel, TransferReport]:
+    """Builds a model, its trunk from a pretrained one, and says what came from where.
+
+    Args:
+        config: the model. Sensors that pretraining saw are normalised as they were there.
+        pretrained: None starts at random.
+
+    Raises:
+        InputError: encoder or embedding have another shape than the pretrained ones.
+    """
+    changed: tuple[str, ...] = ()
+    if pretrained is not None:
+        sensors, changed = with_pretrained_statistics(config.sensors, pretrained)
+        config = config.model_copy(update={"sensors": sensors})
+    model = DownstreamModel(config)
+    cards = {image.key: image.card(config.sensors) for image in config.trunk_inputs}
+    if pretrained is not None:
+        return model, replace(transfer_weights(model.trunk, cards, pretrained), statistics=changed)
+    bands = tuple(
+        BandOrigin(key=key, band=band, sensor="", donor="", how="random")
+        for key, card in cards.items()
+        for band in card.band_names
+    )
+    return model, TransferReport(bands=bands, pretrained=False)

@@ -112,7 +112,7 @@ class RestorationHead(nn.Module):
         )
         pixels = self.pixels(torch.cat(list(prepared.normalised.values()), dim=1))
         residual = self.last(self.refine(torch.cat([self.upsample(self.fuse(fused)), pixels], dim=1)))
-        return self.output(residual[:, :, : prepared.height, : prepared.width], images)
+        return cast(Tensor, self.output(residual[:, :, : prepared.height, : prepared.width], images))
 
 
 class RestoredImage(nn.Module):

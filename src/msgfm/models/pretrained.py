@@ -1,4 +1,4 @@
-"""Weights in and out: folders of `model.safetensors` + `config.json`, and encoders from SimMIM, GFM and timm.
+"""Models in and out: folders of `model.safetensors` + `config.json`, and encoders from SimMIM, GFM and timm.
 
 No pickle is read here. Weights load strictly; what a foreign checkpoint did not bring is named.
 """
@@ -13,55 +13,57 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 import msgfm
 from msgfm.config import config_from_dict, config_to_dict
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
+from msgfm.models.downstream import DownstreamConfig, DownstreamModel
 from msgfm.models.msgfm import MsGFM, MsGFMConfig
 from msgfm.models.swin import EncoderConfig
+from msgfm.models.weights import WEIGHTS, load_strictly, read_weights, resize_window_bias, write_weights
 
 FORMAT_VERSION = 1
-WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+PRETRAINED, DOWNSTREAM = "pretrained", "downstream"
 
 
-def save_pretrained(model: MsGFM, folder: Path) -> None:
+def save_pretrained(model: MsGFM | DownstreamModel, folder: Path) -> None:
     """Writes `model.safetensors`, then `config.json`, each in one piece."""
-    header = {"format_version": FORMAT_VERSION, "msgfm": msgfm.__version__, "model": config_to_dict(model.config)}
-    with write_atomically(folder / WEIGHTS) as temporary:
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        try:
-            save_file(state, temporary)
-        except SafetensorError as error:  # how a full disk shows here
-            raise OSError(str(error)) from error
+    header = {
+        "format_version": FORMAT_VERSION,
+        "msgfm": msgfm.__version__,
+        "kind": DOWNSTREAM if isinstance(model, DownstreamModel) else PRETRAINED,
+        "model": config_to_dict(model.config),
+    }
+    write_weights(model, folder)
     with write_atomically(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(header, indent=1))
 
 
-def load_model_config(folder: Path) -> MsGFMConfig:
-    """Reads the `config.json` of a model folder.
+def load_model_config(folder: Path) -> MsGFMConfig | DownstreamConfig:
+    """Reads the `config.json` of a model folder. One without a `kind` is of a pretrained model.
 
     Raises:
-        InputError: not there, not JSON, or of another format version.
+        InputError: not there, not JSON, or of another format version or kind.
     """
     path = folder / CONFIG
     try:
         header = json.loads(path.read_text())
-        version, model = header["format_version"], header["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version, model, kind = header["format_version"], header["model"], header.get("kind", PRETRAINED)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder} holds no msgfm model: cannot use {path} ({error})") from error
     if version != FORMAT_VERSION:
         raise InputError(f"{path} has format version {version}, this msgfm reads {FORMAT_VERSION}; update msgfm")
-    return config_from_dict(MsGFMConfig, model, str(path))
+    if kind == PRETRAINED:
+        return config_from_dict(MsGFMConfig, model, str(path))
+    if kind == DOWNSTREAM:
+        return config_from_dict(DownstreamConfig, model, str(path))
+    raise InputError(f"{path} is of kind {kind!r}, this msgfm reads {PRETRAINED} and {DOWNSTREAM}; update msgfm")
 
 
-def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> MsGFM:
-    """Loads a pretrained model, in evaluation mode on the CPU.
+def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> MsGFM | DownstreamModel:
+    """Loads a pretrained model, or one fine-tuned for a task, in evaluation mode on the CPU.
 
     Args:
         folder: a local folder, or the name of a repository on the Hugging Face hub (`owner/name`).
@@ -74,37 +76,41 @@ def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> Ms
     if not path.is_dir():
         path = _download(str(folder))
     config = load_model_config(path)
-    try:
-        state = load_file(path / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {path / WEIGHTS}: {error}; copy or download it again") from error
+    state = read_weights(path)
     if window_size is not None:
         encoder = config_to_dict(config.encoder) | {"window_size": window_size}
         config = config.model_copy(update={"encoder": config_from_dict(EncoderConfig, encoder, "from_pretrained")})
         state = {name: resize_window_bias(name, tensor, window_size) for name, tensor in state.items()}
-    model = MsGFM(config)
+    model = MsGFM(config) if isinstance(config, MsGFMConfig) else DownstreamModel(config)
     load_strictly(model, state, str(path / WEIGHTS))
     return model.eval()
 
 
-def load_strictly(model: MsGFM, state: Mapping[str, Tensor], where: str) -> None:
-    """Loads weights that must fit exactly; `where` names their origin.
+def load_msgfm(folder: str | Path) -> MsGFM:
+    """`from_pretrained` where only a pretrained model will do.
 
     Raises:
-        InputError: a name or a shape differs; the first few are listed.
+        InputError: as there, or the folder holds a model that was fine-tuned for a task.
     """
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    problems = [f"{name} is missing" for name in own if name not in state]
-    problems += [f"{name} is not in the model" for name in state if name not in own]
-    problems += [
-        f"{name} is {tuple(state[name].shape)}, the model has {shape}"
-        for name, shape in own.items()
-        if name in state and tuple(state[name].shape) != shape
-    ]
-    if problems:
-        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise InputError(f"{where} holds the weights of another model: {'; '.join(problems[:5])}{more}")
-    model.load_state_dict(dict(state))
+    model = from_pretrained(folder)
+    if not isinstance(model, MsGFM):
+        raise InputError(
+            f"{folder} holds a model fine-tuned for {model.config.task.kind}; a pretrained one is needed here, as "
+            f"`msgfm pretrain` writes it"
+        )
+    return model
+
+
+def load_downstream(folder: str | Path) -> DownstreamModel:
+    """`from_pretrained` where only a model for a task will do.
+
+    Raises:
+        InputError: as there, or the folder holds a pretrained model without a task.
+    """
+    model = from_pretrained(folder)
+    if not isinstance(model, DownstreamModel):
+        raise InputError(f"{folder} holds a pretrained model without a task; `msgfm finetune` makes one for a task")
+    return model
 
 
 def _download(name: str) -> Path:
@@ -127,24 +133,6 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
     api = HfApi()
     api.create_repo(repo_id, private=private, exist_ok=True)
     return str(api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=[WEIGHTS, CONFIG, "run.json"]))
-
-
-def resize_window_bias(name: str, table: Tensor, window_size: int) -> Tensor:
-    """Interpolates a relative position bias table to another window (bicubic, as SimMIM); other tensors pass.
-
-    Args:
-        name: parameter name; only `*.relative_position_bias_table` changes.
-        table: ((2 w - 1)**2, heads) for window w.
-        window_size: the new window.
-    """
-    if not name.endswith("relative_position_bias_table"):
-        return table
-    old, new = round(len(table) ** 0.5), 2 * window_size - 1
-    if old == new or old**2 != len(table):  # a table of oblong windows has no place here
-        return table
-    grid = table.T.view(1, -1, old, old)
-    resized = F.interpolate(grid.float(), size=(new, new), mode="bicubic", align_corners=False)
-    return resized.view(-1, new * new).T.to(table.dtype).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ class SwinTrunk(nn.Module):
     ) -> None:
         super().__init__()
         self.transfer = transfer
+        self.patch_embed_config = patch_embed
         self.keys = tuple(bands)
         counts = {STACKED: sum(bands.values())} if transfer == "stack" else dict(bands)
         settings = stacked(patch_embed, len(bands)) if transfer == "stack" else patch_embed

@@ -11,7 +11,10 @@ from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
 from msgfm.errors import InputError
-from msgfm.models.pretrained import WEIGHTS, load_model_config
+from msgfm.models.downstream import DownstreamConfig
+from msgfm.models.pretrained import load_model_config
+from msgfm.models.tasks import Restoration
+from msgfm.models.weights import WEIGHTS
 from msgfm.training.pretraining.outcome import read_run_facts
 
 
@@ -39,8 +42,15 @@ def describe_model(folder: Path) -> Iterator[RenderableType]:
             "mixture", f"{moe.num_experts} experts, top-{moe.top_k}, stage {moe.stage + 1} blocks {list(moe.blocks)}"
         )
     facts.add_row("embedding", f"{config.patch_embed.kind}, patch {config.patch_embed.patch_size} px")
-    facts.add_row("masks", f"squares of {config.mask_patch_size} px, {config.mask_ratio:.0%} hidden")
-    trained = read_run_facts(folder)
+    trained = None
+    if isinstance(config, DownstreamConfig):
+        task = config.task
+        predicted = task.target.key if isinstance(task, Restoration) else ", ".join(task.classes)
+        facts.add_row("task", f"{task.kind.replace('_', ' ')}: {predicted}")
+        facts.add_row("inputs", f"{', '.join(image.key for image in config.inputs)} ({config.transfer})")
+    else:
+        facts.add_row("masks", f"squares of {config.mask_patch_size} px, {config.mask_ratio:.0%} hidden")
+        trained = read_run_facts(folder)
     if trained:
         facts.add_row(
             "trained", f"{trained['steps']} steps, finished {trained['finished']}, commit {trained['commit']}"

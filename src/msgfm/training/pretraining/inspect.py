@@ -14,7 +14,7 @@ from msgfm.data.records import Manifest, Sample
 from msgfm.errors import InputError
 from msgfm.files import require_writable
 from msgfm.models.msgfm import MsGFM
-from msgfm.models.pretrained import from_pretrained
+from msgfm.models.pretrained import load_msgfm
 from msgfm.training.pretraining.config import ROLES
 from msgfm.training.pretraining.outcome import read_run_facts, scores_table
 from msgfm.training.pretraining.pictures import draw_reconstructions
@@ -57,7 +57,7 @@ def reconstruct_samples(
     """
     for path in filter(None, (picture, scores)):
         require_writable(path)
-    model = from_pretrained(folder)
+    model = load_msgfm(folder)
     size = image_size or trained_image_size(folder, model)
     square = max(model.config.mask_patch_size, model.config.stride)
     if size % square:

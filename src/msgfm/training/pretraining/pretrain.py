@@ -17,7 +17,8 @@ from msgfm.config import config_to_dict
 from msgfm.data.mixture import Batch, MixtureDataset, MixtureSampler
 from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM
-from msgfm.models.pretrained import WEIGHTS, import_simmim, load_strictly, save_pretrained
+from msgfm.models.pretrained import import_simmim, save_pretrained
+from msgfm.models.weights import WEIGHTS, load_strictly
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same, save_checkpoint
 from msgfm.training.folder import RUN_FACTS, prepare_run_folder
 from msgfm.training.hardware import make_fabric

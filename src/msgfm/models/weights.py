@@ -1,0 +1,76 @@
+"""Weights as such: files read and written, what does not fit named, position biases brought to another window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from msgfm.errors import InputError
+from msgfm.files import write_atomically
+
+WEIGHTS = "model.safetensors"
+
+
+def write_weights(model: nn.Module, folder: Path) -> None:
+    """Writes `model.safetensors` in one piece."""
+    with write_atomically(folder / WEIGHTS) as temporary:
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        try:
+            save_file(state, temporary)
+        except SafetensorError as error:  # how a full disk shows here
+            raise OSError(str(error)) from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Reads the `model.safetensors` of a model folder.
+
+    Raises:
+        InputError: not there, or damaged.
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {folder / WEIGHTS}: {error}; copy or download it again") from error
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Loads weights that must fit exactly; `where` names their origin.
+
+    Raises:
+        InputError: a name or a shape differs; the first few are listed.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} is not in the model" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, the model has {shape}"
+        for name, shape in own.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise InputError(f"{where} holds the weights of another model: {'; '.join(problems[:5])}{more}")
+    model.load_state_dict(dict(state))
+
+
+def resize_window_bias(name: str, table: Tensor, window_size: int) -> Tensor:
+    """Interpolates a relative position bias table to another window (bicubic, as SimMIM); other tensors pass.
+
+    Args:
+        name: parameter name; only `*.relative_position_bias_table` changes.
+        table: ((2 w - 1)**2, heads) for window w.
+        window_size: the new window.
+    """
+    if not name.endswith("relative_position_bias_table"):
+        return table
+    old, new = round(len(table) ** 0.5), 2 * window_size - 1
+    if old == new or old**2 != len(table):  # a table of oblong windows has no place here
+        return table
+    grid = table.T.view(1, -1, old, old)
+    resized = F.interpolate(grid.float(), size=(new, new), mode="bicubic", align_corners=False)
+    return resized.view(-1, new * new).T.to(table.dtype).contiguous()
