@@ -42,7 +42,7 @@ def test_levir_cd_unpacked_into_one_folder_has_splits_in_the_names(tmp_path: Pat
     before, after = (read(result, "test_7")[f"rgb@{role}"] for role in ("before", "after"))
     assert not np.allclose(before, after)
     assert set(read_labels(result, "test_7").flat) == {0, 255}
-    assert result.manifest.mask_classes[255] == "change"
+    assert result.manifest.mask_classes[255] == "changed"
 
 
 def test_levir_cd_with_lists(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_layouts_read_what_was_written(world: Path, kind: str) -> None:
         images = read_sample(manifest.root, sample, manifest.sensors)
         assert set(images) == expected
         assert all(np.isfinite(image).all() for image in images.values())
-        assert (sample.mask is not None) == (kind in ("sen12ms", "segmentation", "buildings", "change"))
+        assert (sample.mask is not None) == (kind in ("sen12ms", "sen12ms_cr", "segmentation", "buildings", "change"))
     if kind == "rgb":
         assert set(manifest.classes) == {sample.labels[0] for sample in manifest.samples}
         assert len(manifest.classes) == 6

@@ -21,7 +21,9 @@ from msgfm.data.layouts.listing import (
     whole_file,
 )
 
-PATCH = re.compile(r"(?P<roi>ROIs\d+_[a-z]+)_(?P<kind>s1|s2|s2_cloudy|lc)_(?P<scene>\d+)_p(?P<patch>\d+)\.tif")
+PATCH = re.compile(
+    r"(?P<roi>ROIs\d+_[a-z]+)_(?P<kind>s1|s2|s2_cloudy|lc|cloud_mask)_(?P<scene>\d+)_p(?P<patch>\d+)\.tif"
+)
 # The land cover's first band: the classes of the International Geosphere-Biosphere Programme in MODIS MCD12Q1.
 _IGBP = (
     "evergreen needleleaf forests",

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msgfm.data.layouts.listing import SENTINEL1, SENTINEL2_L1C, LayoutOptions, Listing, listed, load_cards, whole_file
+from msgfm.data.layouts.listing import (
+    SENTINEL1,
+    SENTINEL2_L1C,
+    LayoutOptions,
+    Listing,
+    listed,
+    load_cards,
+    mask_file,
+    whole_file,
+)
 from msgfm.data.layouts.sen12ms import find_patches
 
 _KINDS = {
@@ -42,6 +51,7 @@ _TEST = (
     "ROIs2017_winter_63",
     "ROIs2017_winter_108",
 )
+_CLOUDS = {0: "clear", 1: "cloud", 2: "shadow"}
 SPLITS = dict.fromkeys(_VAL, "val") | dict.fromkeys(_TEST, "test")
 
 
@@ -49,7 +59,8 @@ def list_sen12ms_cr(root: Path, options: LayoutOptions) -> Listing:
     """`ROIs<id>_<season>_<kind>/<kind>_<scene>/ROIs<id>_<season>_<kind>_<scene>_p<patch>.tif`.
 
     Kinds are `s1`, `s2` and `s2_cloudy`; the last becomes Sentinel-2 in the role `cloudy`. A patch that lacks some of
-    them is a sample with the others.
+    them is a sample with the others. The mask is `cloud_mask`, which is not in the authors' archives but in worlds of
+    `msgfm data synth`: 0 clear, 1 cloud, 2 shadow.
     """
     sensors = load_cards(("sentinel1", "sentinel2"), options.sensors)
     samples = []
@@ -57,5 +68,7 @@ def list_sen12ms_cr(root: Path, options: LayoutOptions) -> Listing:
         files = {key: [whole_file(root, found[kind], bands)] for kind, (key, bands) in _KINDS.items() if kind in found}
         if files:
             region = f"{roi}_{scene}"
-            samples.append(listed(f"{region}_p{patch}", region, files, SPLITS.get(region, "train")))
-    return Listing(sensors=sensors, samples=samples)
+            mask = mask_file(root, found["cloud_mask"]) if "cloud_mask" in found else None
+            samples.append(listed(f"{region}_p{patch}", region, files, SPLITS.get(region, "train"), mask=mask))
+    mask_classes = _CLOUDS if any(sample.mask for sample in samples) else {}
+    return Listing(sensors=sensors, samples=samples, mask_classes=mask_classes)

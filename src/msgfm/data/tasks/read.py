@@ -64,7 +64,7 @@ class SampleReader:
         return finest.height, finest.width
 
     def read(self, manifest: Manifest, sample: Sample) -> ReadSample:
-        """Reads a sample.
+        """Reads a sample. What is to be predicted is unknown, NaN, where it is an input that is not degraded.
 
         Raises:
             InputError: as `read_sample` and `Labels`.
@@ -82,6 +82,8 @@ class SampleReader:
         if isinstance(self.task, Restoration):
             target = self.task.target
             layers[TARGET] = _bands(whole[target.key], manifest, target)
+            if self.wald is None and target.key in layers:
+                layers[TARGET] = np.full_like(layers[TARGET], np.nan)
             cards[TARGET] = _card(manifest, target)
             if sample.mask is not None and "cloud" in manifest.mask_classes.values():
                 layers[CLOUDS] = _CLOUDS.of_pixels(manifest, sample)

@@ -26,10 +26,10 @@ def degrade(image: Image, ratio: int) -> Image:
         ratio: how many pixels along a side make one.
 
     Returns:
-        C x round(h / ratio) x round(w / ratio); a pixel has data where half of the blur's weight had.
+        C x h // ratio x w // ratio; a pixel has data where half of the blur's weight had.
     """
     gain = _PAN_GAIN if len(image) == 1 else _GAIN
-    rows, columns = (_blur(length, max(round(length / ratio), 1), gain) for length in image.shape[1:])
+    rows, columns = (_blur(length, max(length // ratio, 1), gain) for length in image.shape[1:])
     valid = np.isfinite(image)
     weight = rows @ valid.astype(np.float32) @ columns.T
     total = rows @ np.where(valid, image, np.float32(0)) @ columns.T
