@@ -61,6 +61,7 @@ def test_sensors_load_without_torch() -> None:
     [
         ("Sensor", "msgfm.sensors"),
         ("load_sensor", "msgfm.sensors"),
+        ("DownstreamModel", "msgfm.models.downstream"),
         ("MsGFM", "msgfm.models.msgfm"),
         ("from_pretrained", "msgfm.models.pretrained"),
     ],

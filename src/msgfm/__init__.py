@@ -9,14 +9,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from msgfm.models.downstream import DownstreamModel
     from msgfm.models.msgfm import MsGFM
     from msgfm.models.pretrained import from_pretrained
     from msgfm.sensors import Sensor, load_sensor
 
 __version__ = "0.1.0"
-__all__ = ["MsGFM", "Sensor", "__version__", "from_pretrained", "load_sensor"]
+__all__ = ["DownstreamModel", "MsGFM", "Sensor", "__version__", "from_pretrained", "load_sensor"]
 
 _HOME = {
+    "DownstreamModel": "msgfm.models.downstream",
     "MsGFM": "msgfm.models.msgfm",
     "Sensor": "msgfm.sensors",
     "from_pretrained": "msgfm.models.pretrained",

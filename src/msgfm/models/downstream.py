@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from msgfm.config import Config
 from msgfm.models.heads import ClassificationHead, RestorationHead, RestoredImage, UPerNetHead, unpad
-from msgfm.models.inputs import InputImage, Inputs, PreparedImages
+from msgfm.models.inputs import InputImage, Inputs, PreparedImages, as_image
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.patch_embed import PatchEmbedConfig
 from msgfm.models.swin import EncoderConfig
@@ -163,7 +163,7 @@ class DownstreamModel(nn.Module):
             InputError: a sensor is missing or unknown, or bands, type or unit are not the card's.
         """
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
-        tensors = {key: torch.as_tensor(image).to(device) for key, image in images.items()}
+        tensors = {key: as_image(key, image).to(device) for key, image in images.items()}
         self.inputs.check(tensors, allow_missing=allow_missing)
         was_training = self.training
         self.eval()

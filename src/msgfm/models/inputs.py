@@ -141,32 +141,48 @@ class Inputs(nn.Module):
             )
         for key, image in images.items():
             card = self.cards[key]
-            require_images(key, card, image)
-            require_unit(key, card, image)
+            require_float(key, card.bands[0].unit, image)
+            if image.dim() != 4 or image.shape[1] != len(card.bands):
+                raise InputError(
+                    f"{key}: image of shape {tuple(image.shape)}, expected (B, {len(card.bands)}, H, W) for bands "
+                    f"{', '.join(card.band_names)}"
+                )
+            require_unit(key, card, card.band_names, image)
 
 
-def require_images(key: str, card: Sensor, image: Tensor) -> None:
-    """Raises `InputError` unless the image is a float tensor (B, C, H, W) of the card's bands."""
-    if not image.is_floating_point():
+def as_image(key: str, image: object) -> Tensor:
+    """A tensor of what may be an array.
+
+    Raises:
+        InputError: neither, or an array of something else than numbers.
+    """
+    try:
+        return torch.as_tensor(image)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{key}: no image: {error}; give an array or tensor (B, C, H, W)") from error
+
+
+def require_float(key: str, unit: str, image: object) -> None:
+    """Raises `InputError` unless the image is a float tensor, which alone can say where there is no data."""
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
         raise InputError(
-            f"{key}: image is {image.dtype}; give a float tensor in the card's unit ({card.bands[0].unit}), NaN where "
-            f"there is no data"
-        )
-    if image.dim() != 4 or image.shape[1] != len(card.bands):
-        raise InputError(
-            f"{key}: image of shape {tuple(image.shape)}, expected (B, {len(card.bands)}, H, W) for bands "
-            f"{', '.join(card.band_names)}"
+            f"{key}: image is {kind}; give a float tensor in the card's unit ({unit}), NaN where there is no data"
         )
 
 
-def require_unit(key: str, card: Sensor, image: Tensor) -> None:
+def require_unit(key: str, card: Sensor, bands: Sequence[str], image: Tensor) -> None:
     """Refuses an image of which a band lies almost wholly outside the card's range: its unit is another.
 
-    What a card clips is not looked at.
+    Args:
+        key: what the image is called in the error.
+        card: one that clips is used to values outside its range; its images pass.
+        bands: of the image, by name.
+        image: (B, C, H, W).
     """
     if card.clip:
         return
-    for band, values in zip(card.bands, image.unbind(1), strict=True):
+    for band, values in zip((card.bands[i] for i in card.indices_of(bands)), image.unbind(1), strict=True):
         low, high = band.valid_range
         values = values[values.isfinite()]
         if len(values) and ((values < low) | (values > high)).float().mean() > 0.9:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from msgfm.config import Config
 from msgfm.errors import InputError
 from msgfm.models.decoder import Decoder
+from msgfm.models.inputs import require_float, require_unit
 from msgfm.models.masking import masked_l1, masked_mean, upsample_mask
 from msgfm.models.moe import MoE, MoEStatistics
 from msgfm.models.normalize import Normalize
@@ -279,20 +280,14 @@ class MsGFM(nn.Module):
     def _all_bands(self, name: str, image: Tensor, bands: Mapping[str, Sequence[str]] | None) -> Tensor:
         """The image with every band of the card, in its order; bands not given are NaN."""
         sensor = self._require(name)
-        if not isinstance(image, Tensor) or not image.is_floating_point():
-            kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
-            raise InputError(
-                f"{name}: image is {kind}; give a float tensor in the card's unit ({sensor.bands[0].unit}), "
-                f"NaN where there is no data"
-            )
+        require_float(name, sensor.bands[0].unit, image)
         given = sensor.band_names if bands is None or name not in bands else tuple(bands[name])
         if image.dim() != 4 or image.shape[1] != len(given):
             raise InputError(
                 f"{name}: image of shape {tuple(image.shape)}, expected (B, {len(given)}, H, W) for bands "
                 f"{', '.join(given)}; name the bands given with bands={{{name!r}: [...]}}"
             )
-        if not sensor.clip:
-            _require_unit(sensor, given, image)
+        require_unit(name, sensor, given, image)
         if given == sensor.band_names:
             return image.float()
         full = image.new_full((len(image), len(sensor.bands), *image.shape[2:]), torch.nan, dtype=torch.float32)
@@ -314,16 +309,3 @@ class MsGFM(nn.Module):
             if isinstance(module, MoE)
         ]
         return int(sum(counts))
-
-
-def _require_unit(sensor: Sensor, given: Sequence[str], image: Tensor) -> None:
-    """Refuses an image of which a band lies almost wholly outside the card's range: its unit is another."""
-    for band, values in zip((sensor.bands[i] for i in sensor.indices_of(given)), image.unbind(1), strict=True):
-        low, high = band.valid_range
-        values = values[values.isfinite()]
-        if len(values) and ((values < low) | (values > high)).float().mean() > 0.9:
-            raise InputError(
-                f"{sensor.name}, band {band.name}: values around {float(values.median()):.4g}, expected "
-                f"{low:g}..{high:g} {band.unit}; stored numbers become physical ones by (stored + {band.offset:g}) * "
-                f"{band.scale:g}"
-            )
