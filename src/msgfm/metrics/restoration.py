@@ -63,16 +63,19 @@ class RestorationMetrics(MetricSet):
             pan: (B, 1, H, W) the panchromatic images.
 
         Raises:
-            ValueError: shapes differ or are not of these bands.
+            ValueError: shapes differ or are not of these bands, or a share under cloud is not in 0-1.
         """
         if prediction.shape != target.shape or target.shape[1] != len(self.bands):
             shapes = f"predictions {tuple(prediction.shape)} and targets {tuple(target.shape)}"
             raise ValueError(f"{shapes} should both be (B, {len(self.bands)}, H, W)")
+        covers = [math.nan] * len(target) if clouds is None else clouds.tolist()
+        if odd := [cover for cover in covers if cover < 0 or cover > 1]:
+            raise ValueError(f"a share under cloud of {odd[0]:g}; it is in 0-1, not percent")
+        self._clouds += covers
         for i in range(len(target)):
             self._keep(self._scores_of(prediction[i], target[i]))
             if self.ratio is not None and coarse is not None and pan is not None:
                 self._keep(vars(quality_without_reference(prediction[i], coarse[i], pan[i], self.ratio)))
-        self._clouds += [math.nan] * len(target) if clouds is None else clouds.tolist()
 
     def compute(self) -> Scores:
         """Means over the images so far; `mae_per_band`; by cloud cover where any is known."""
@@ -85,14 +88,16 @@ class RestorationMetrics(MetricSet):
     def _scores_of(self, prediction: Tensor, target: Tensor) -> dict[str, float]:
         """Scores of one image, of the bands that its target has."""
         has_band = ~target.isnan().flatten(1).all(1)
+        if not has_band.any():
+            has_band[:] = True  # then no pixel is valid
         images = compare(prediction[has_band], target[has_band], self.value_range)
-        errors = prediction.new_full((len(self.bands),), math.nan, dtype=torch.float64)
+        errors = images.target.new_full((len(self.bands),), math.nan)
         errors[has_band] = absolute_errors(images)
         self._band_errors.append(errors.cpu())
-        there = (~target[has_band].isnan().any(0)).sum() if has_band.any() else 0
+        there = int((~target[has_band].isnan().any(0)).sum())
         scores = {"mae": float(errors[has_band].mean()), "psnr": psnr(images), "ssim": ssim(images)}
         scores |= self._spectral(images)
-        return scores | {"scored": float(images.valid.sum() / there) if there else math.nan}
+        return scores | {"scored": int(images.valid.sum()) / there if there else math.nan}
 
     def _spectral(self, images: Compared) -> dict[str, float]:
         """Scores that are about ratios of values, so that 0 must mean nothing: of reflectance, not of decibels."""

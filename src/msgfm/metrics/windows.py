@@ -79,8 +79,9 @@ def _moments(x: Tensor, y: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tens
     Returns:
         mean x, mean y, variance of x, of y, covariance, each (C, H - k + 1, W - k + 1).
     """
-    stacked = torch.cat([x, y, x * x, y * y, x * y])[:, None]
-    rows = F.conv2d(stacked, kernel.view(1, 1, -1, 1))
-    mean_x, mean_y, square_x, square_y, product = F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0].chunk(5)
+    stacked = torch.cat([x, y, x * x, y * y, x * y])[None]
+    kernel = kernel.repeat(stacked.shape[1], 1, 1, 1)  # as channels, which is far faster than as a batch
+    rows = F.conv2d(stacked, kernel.transpose(2, 3), groups=len(kernel))
+    mean_x, mean_y, square_x, square_y, product = F.conv2d(rows, kernel, groups=len(kernel))[0].chunk(5)
     var_x, var_y = (square_x - mean_x**2).clamp(min=0), (square_y - mean_y**2).clamp(min=0)
     return mean_x, mean_y, var_x, var_y, product - mean_x * mean_y
