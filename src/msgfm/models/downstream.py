@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from msgfm.config import Config
+from msgfm.errors import InputError
+from msgfm.models.baselines.dsen2cr import DSen2CRBackbone, DSen2CRHead, DSen2CRTrunk
+from msgfm.models.baselines.rules import NoTrunk, RuleBackbone, make_rule_head
+from msgfm.models.baselines.statistics import cards_as_seen
+from msgfm.models.baselines.timm_trunk import TimmBackbone, TimmTrunk
 from msgfm.models.heads import ClassificationHead, RestorationHead, RestoredImage, UPerNetHead, unpad
 from msgfm.models.inputs import InputImage, Inputs, PreparedImages, as_image
 from msgfm.models.msgfm import MsGFM
@@ -33,7 +38,8 @@ class MsgfmBackbone(Config):
     kind: Literal["msgfm"] = "msgfm"
 
 
-Backbone = MsgfmBackbone
+Backbone = Annotated[MsgfmBackbone | TimmBackbone | DSen2CRBackbone | RuleBackbone, Field(discriminator="kind")]
+Trunk = SwinTrunk | TimmTrunk | DSen2CRTrunk | NoTrunk
 
 
 class DownstreamConfig(Config):
@@ -74,6 +80,10 @@ class DownstreamConfig(Config):
             )
         if isinstance(self.task, ChangeDetection):
             _check_dates(self.inputs)
+        if self.backbone.kind != "msgfm" and self.transfer != "stack":
+            raise ValueError(f"backbone {self.backbone.kind} takes the bands of all inputs at once: transfer stack")
+        if isinstance(self.backbone, DSen2CRBackbone) and not isinstance(self.task, Restoration):
+            raise ValueError(f"backbone dsen2cr restores images; the task is {self.task.kind}")
         return self
 
     @property
@@ -105,7 +115,8 @@ class DownstreamModel(nn.Module):
         super().__init__()
         self.config = config
         self.trunk = make_trunk(config)
-        self.inputs = Inputs(config.inputs, config.sensors, max(self.trunk.strides))
+        statistics = config.backbone.statistics if isinstance(config.backbone, TimmBackbone) else "card"
+        self.inputs = Inputs(config.inputs, cards_as_seen(config.sensors, statistics), max(self.trunk.strides))
         self.head = make_head(config, self.trunk)
 
     @property
@@ -179,19 +190,33 @@ class DownstreamModel(nn.Module):
         return output.argmax(dim=1)
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """All parameters, one group per layer from embedding to head, for layer-wise decay of the learning rate."""
-        return [*self.trunk.layers(), list(self.head.parameters())]
+        """All parameters, one group per layer from embedding to head, for layer-wise decay of the learning rate.
+
+        What a trunk has beyond its encoder, as a ViT's pyramid, starts anew as the head does and is in its group.
+        """
+        below = self.trunk.layers()
+        pretrained = {id(parameter) for group in below for parameter in group}
+        return [*below, [parameter for parameter in self.parameters() if id(parameter) not in pretrained]]
 
 
-def make_trunk(config: DownstreamConfig) -> SwinTrunk:
+def make_trunk(config: DownstreamConfig) -> Trunk:
     """What makes feature maps of the inputs of one pass."""
-    bands = {image.key: len(image.card(config.sensors).bands) for image in config.trunk_inputs}
-    return SwinTrunk(bands, config.transfer, config.encoder, config.patch_embed)
+    bands = {image.key: image.card(config.sensors).bands for image in config.trunk_inputs}
+    counts = {key: len(names) for key, names in bands.items()}
+    if isinstance(config.backbone, TimmBackbone):
+        return TimmTrunk(config.backbone, bands, dense=not isinstance(config.task, Classification))
+    if isinstance(config.backbone, DSen2CRBackbone):
+        return DSen2CRTrunk(config.backbone, counts)
+    if isinstance(config.backbone, RuleBackbone):
+        return NoTrunk()
+    return SwinTrunk(counts, config.transfer, config.encoder, config.patch_embed)
 
 
-def make_head(config: DownstreamConfig, trunk: SwinTrunk) -> nn.Module:
+def make_head(config: DownstreamConfig, trunk: Trunk) -> nn.Module:
     """The task's head."""
     task = config.task
+    if isinstance(config.backbone, RuleBackbone):
+        return make_rule_head(config.backbone, task, config.inputs, config.sensors)
     if isinstance(task, Classification):
         return ClassificationHead(trunk.dims, len(task.classes))
     if isinstance(task, Restoration):
@@ -199,6 +224,8 @@ def make_head(config: DownstreamConfig, trunk: SwinTrunk) -> nn.Module:
         output = RestoredImage(
             task.target.card(config.sensors), task.over, None if task.over is None else cards[task.over]
         )
+        if isinstance(config.backbone, DSen2CRBackbone):
+            return DSen2CRHead(config.backbone.features, output)
         in_chans = sum(len(card.bands) for card in cards.values())
         return RestorationHead(trunk.dims, trunk.strides[0], in_chans, output)
     return UPerNetHead(trunk.dims, len(task.classes), two_dates=isinstance(task, ChangeDetection))
@@ -212,8 +239,11 @@ def build_downstream(config: DownstreamConfig, pretrained: MsGFM | None) -> tupl
         pretrained: None starts at random.
 
     Raises:
-        InputError: encoder or embedding have another shape than the pretrained ones.
+        InputError: encoder or embedding have another shape than the pretrained ones, or another backbone's weights do
+            not fit.
     """
+    if config.backbone.kind != "msgfm":
+        return _build_baseline(config, pretrained)
     changed: tuple[str, ...] = ()
     if pretrained is not None:
         sensors, changed = with_pretrained_statistics(config.sensors, pretrained)
@@ -221,10 +251,27 @@ def build_downstream(config: DownstreamConfig, pretrained: MsGFM | None) -> tupl
     model = DownstreamModel(config)
     cards = {image.key: image.card(config.sensors) for image in config.trunk_inputs}
     if pretrained is not None:
-        return model, replace(transfer_weights(model.trunk, cards, pretrained), statistics=changed)
+        report = transfer_weights(cast(SwinTrunk, model.trunk), cards, pretrained)
+        return model, replace(report, statistics=changed)
     bands = tuple(
         BandOrigin(key=key, band=band, sensor="", donor="", how="random")
         for key, card in cards.items()
         for band in card.band_names
     )
     return model, TransferReport(bands=bands, pretrained=False)
+
+
+def _build_baseline(config: DownstreamConfig, pretrained: MsGFM | None) -> tuple[DownstreamModel, TransferReport]:
+    """A model without our encoder; weights of timm's come from the file that its backbone names."""
+    if pretrained is not None:
+        raise InputError(
+            f"init is for our own encoder; with backbone {config.backbone.kind} leave it out (weights of another "
+            f"encoder: backbone.weights=FILE)"
+        )
+    model = DownstreamModel(config)
+    backbone, trunk = config.backbone, model.trunk
+    if isinstance(trunk, TimmTrunk) and isinstance(backbone, TimmBackbone) and backbone.weights is not None:
+        notes = trunk.load_weights(backbone.weights).describe()
+    else:
+        notes = ["nothing is trained"] if isinstance(trunk, NoTrunk) else ["random initialisation"]
+    return model, TransferReport(bands=(), pretrained=False, notes=tuple(notes))

@@ -64,15 +64,19 @@ class TransferReport:
         pretrained: whether there was a pretrained model at all.
         window: attention window before and after, where the position bias was interpolated.
         statistics: sensors whose mean, std, clipping or centring are the pretrained model's and not the given card's.
+        notes: of a baseline, instead of all these: what its weights are.
     """
 
     bands: tuple[BandOrigin, ...]
     pretrained: bool
     window: tuple[int, int] | None = None
     statistics: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def describe(self) -> list[str]:
         """One line for everything that is not simply the pretrained sensor's own."""
+        if self.notes:
+            return list(self.notes)
         if not self.pretrained:
             return ["random initialisation"]
         lines = [str(origin) for origin in self.bands if origin.how != "name"]

@@ -35,10 +35,15 @@ class LoadReport:
     unused: tuple[str, ...]
     bands: Mapping[str, str]
 
-    def __str__(self) -> str:
-        alone = [band for band, donor in self.bands.items() if not donor]
-        mean = f"; mean kernel for {', '.join(alone)}" if alone else ""
-        return f"{len(self.loaded)} tensors loaded, {len(self.new)} new, {len(self.unused)} of the file unused{mean}"
+    def describe(self) -> list[str]:
+        """One line for the whole, one for each kind of band that has no kernel of its own."""
+        lines = [f"{len(self.loaded)} tensors loaded, {len(self.new)} new, {len(self.unused)} of the file unused"]
+        if alone := [band for band, donor in self.bands.items() if not donor]:
+            lines.append(f"{', '.join(alone)}: the file's mean kernel")
+        others = [
+            f"{band} as {donor}" for band, donor in self.bands.items() if donor and not band.endswith(f" {donor}")
+        ]
+        return [*lines, f"kernels by wavelength: {', '.join(others)}"] if others else lines
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

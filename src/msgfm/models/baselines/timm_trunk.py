@@ -62,7 +62,12 @@ class TimmTrunk(nn.Module):
 
     Those of CNNs and Swin are their last four levels. A plain ViT has one level: the maps after every quarter of its
     blocks are brought to 4, 2, 1 and 1/2 of its resolution by transposed convolutions and pooling, as BEiT's and MAE's
-    segmentation does.
+    segmentation does; where only the last map is looked at, they are left as they are.
+
+    Args:
+        backbone: which encoder.
+        images: bands of each input, by key, in the order in which they are stacked.
+        dense: whether the head needs four resolutions.
 
     Attributes:
         dims: channels of each map.
@@ -70,7 +75,7 @@ class TimmTrunk(nn.Module):
         auxiliary: 0; there are no mixtures.
     """
 
-    def __init__(self, backbone: TimmBackbone, images: Mapping[str, tuple[Band, ...]]) -> None:
+    def __init__(self, backbone: TimmBackbone, images: Mapping[str, tuple[Band, ...]], *, dense: bool) -> None:
         super().__init__()
         self.backbone = backbone
         self.bands = dict(images)
@@ -79,7 +84,7 @@ class TimmTrunk(nn.Module):
         self.dims = tuple(fact["num_chs"] for fact in facts)
         self.strides = tuple(fact["reduction"] for fact in facts)
         self.pyramid = nn.ModuleList([nn.Identity() for _ in facts])
-        if len(set(self.strides)) == 1:
+        if dense and len(set(self.strides)) == 1:
             self.pyramid, self.strides = _make_pyramid(backbone.name, self.dims[0], self.strides[0])
         if backbone.gsd_m is not None:
             use_positions_in_metres(self.encoder, backbone.gsd_m)
@@ -94,14 +99,14 @@ class TimmTrunk(nn.Module):
         return [scale(map_) for scale, map_ in zip(self.pyramid, maps, strict=True)]
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Parameters from the stem to the last block, in the groups that timm's layer-wise decay has."""
+        """Parameters of the encoder from stem to last block, in the groups that timm's layer-wise decay has."""
         timm = _import_timm()
         matcher = self.encoder.group_matcher(coarse=False)
         group_of: dict[str, int] = timm.models.group_parameters(self.encoder, matcher, reverse=True)
         groups: dict[int, list[nn.Parameter]] = {}
         for name, parameter in self.encoder.named_parameters():
             groups.setdefault(group_of[name], []).append(parameter)
-        return [groups[position] for position in sorted(groups)] + [list(self.pyramid.parameters())]
+        return [groups[position] for position in sorted(groups)]
 
     def load_weights(self, path: Path) -> LoadReport:
         """Fills the encoder from a file; heads, decoders and projections of the file are left out.
@@ -133,7 +138,7 @@ class TimmTrunk(nn.Module):
         if self.backbone.gsd_m is not None:
             loaded.pop("pos_embed", None)
         self.encoder.load_state_dict(own | loaded)
-        names = [f"{key}.{band.name}" for key, bands in self.bands.items() for band in bands]
+        names = [f"{key} {band.name}" for key, bands in self.bands.items() for band in bands]
         left_out = [name for name in source if name not in kept.values()]
         return LoadReport(
             loaded=tuple(loaded),
