@@ -55,3 +55,14 @@ def write_run(out: Path, values: Mapping[str, list[float]], **settings: Any) -> 
     for seed in range(len(next(iter(values.values())))):
         write_seed(out, seed, {name: numbers[seed] for name, numbers in values.items()}, **settings)
     return out
+
+
+def write_missing_sensors(folder: Path, metric: str) -> None:
+    """Scores with both sensors, and with each alone, the missing one left out and predicted."""
+    both = ("sentinel1", "sentinel2")
+    subsets = [{"inputs": both, "missing": (), "fill": "none", "metrics": {metric: 0.9}}]
+    for fill, value in (("none", 0.5), ("predicted", 0.6)):
+        for given, other in (both, both[::-1]):
+            subsets.append({"inputs": (given,), "missing": (other,), "fill": fill, "metrics": {metric: value}})
+    scores = {"split": "test", "metric": metric, "subsets": subsets}
+    (folder / "missing_sensors.json").write_text(json.dumps(scores))

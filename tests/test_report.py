@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import struct
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from html_pages import Page
 from small_runs import run, write_data, write_recipe
 
 from msgfm.training.pretraining.report import draw_curves, write_report
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data + "\n"
-
-
-def pictures_of(page: Page) -> list[bytes]:
-    sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    return [base64.b64decode(source.partition(",")[2], validate=True) for source in sources]
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +21,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_needs_no_other_file(finished: Path) -> None:
-    text = (finished / "report.html").read_text()
-    page = Page(text)
-    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe")]
-    assert not [attributes for _, attributes in page.tags if attributes.keys() & {"href", "srcset"}]
-    assert not re.search(r"url\(|@import|https?://", text)
+    assert not Page((finished / "report.html").read_text()).needs_other_files
 
 
 def test_it_shows_curves_and_the_first_and_last_picture(finished: Path) -> None:
-    pictures = pictures_of(Page((finished / "report.html").read_text()))
+    pictures = Page((finished / "report.html").read_text()).pictures()
     drawn = [(finished / "pictures" / f"reconstruction_{step:08d}.png").read_bytes() for step in (12, 5)]
     assert pictures[1:] == drawn
     width, height = struct.unpack(">II", pictures[0][16:24])
@@ -87,7 +59,7 @@ def test_names_are_escaped_and_nothing_held_out_is_said(tmp_path: Path) -> None:
     assert "<b>" not in text
     assert "<i>" not in text
     assert "No samples were held out" in page.text
-    assert len(pictures_of(page)) == 1
+    assert len(page.pictures()) == 1
 
 
 def test_curves_of_an_empty_log_are_drawn() -> None:
