@@ -107,12 +107,15 @@ class Inputs(nn.Module):
             raise InputError(
                 f"none of the inputs {', '.join(self.cards)} is given, only {', '.join(images) or 'nothing'}"
             )
+        for key in given:
+            require_bands(key, self.cards[key], images[key])
         batch, _, height, width = images[given[0]].shape
         for key in given:
-            expected = (batch, len(self.cards[key].bands), height, width)
-            if tuple(images[key].shape) != expected:
-                bands = ", ".join(self.cards[key].band_names)
-                raise InputError(f"{key}: shape {tuple(images[key].shape)}, expected {expected} for bands {bands}")
+            if (len(images[key]), *images[key].shape[2:]) != (batch, height, width):
+                raise InputError(
+                    f"{key}: {len(images[key])} images of {images[key].shape[2]} x {images[key].shape[3]} px, {given[0]}: "
+                    f"{batch} of {height} x {width} px; bring them to one grid"
+                )
         normalised, present = {}, {}
         for key, card in self.cards.items():
             image = images.get(key)
@@ -142,11 +145,7 @@ class Inputs(nn.Module):
         for key, image in images.items():
             card = self.cards[key]
             require_float(key, card.bands[0].unit, image)
-            if image.dim() != 4 or image.shape[1] != len(card.bands):
-                raise InputError(
-                    f"{key}: image of shape {tuple(image.shape)}, expected (B, {len(card.bands)}, H, W) for bands "
-                    f"{', '.join(card.band_names)}"
-                )
+            require_bands(key, card, image)
             require_unit(key, card, card.band_names, image)
 
 
@@ -168,6 +167,15 @@ def require_float(key: str, unit: str, image: object) -> None:
         kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
         raise InputError(
             f"{key}: image is {kind}; give a float tensor in the card's unit ({unit}), NaN where there is no data"
+        )
+
+
+def require_bands(key: str, card: Sensor, image: Tensor) -> None:
+    """Raises `InputError` unless the image is (B, C, H, W) with the card's bands."""
+    if image.dim() != 4 or image.shape[1] != len(card.bands):
+        raise InputError(
+            f"{key}: image of shape {tuple(image.shape)}, expected (B, {len(card.bands)}, H, W) for bands "
+            f"{', '.join(card.band_names)}"
         )
 
 
