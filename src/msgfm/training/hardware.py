@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,8 +10,10 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 from pydantic import Field
+from torch.distributed.constants import default_pg_timeout
 
 from msgfm.config import Config
+from msgfm.data.shards.cache import CacheLimits
 from msgfm.errors import InputError
 
 
@@ -39,13 +42,23 @@ class HardwareConfig(Config):
     cache: Path | None = None
     cache_gb: float = Field(default=50, gt=0)
 
+    @property
+    def cache_limits(self) -> CacheLimits:
+        """Where chunks from S3 are kept, and how many bytes of them."""
+        return CacheLimits(folder=self.cache, size=round(self.cache_gb * 1e9))
 
-def make_fabric(hardware: HardwareConfig) -> Fabric:
-    """Lightning Fabric: devices, processes and precision. Batches of one source leave other sensors' weights unused."""
+
+def make_fabric(hardware: HardwareConfig, *, patience: timedelta = default_pg_timeout) -> Fabric:
+    """Lightning Fabric: devices, processes and precision. Batches of one source leave other sensors' weights unused.
+
+    Args:
+        hardware: the recipe's.
+        patience: how long ranks wait for one another before they give up.
+    """
     devices = 1 if hardware.devices == "auto" and not torch.cuda.is_available() else hardware.devices
     strategy: Any = "auto"
     if (isinstance(devices, int) and devices > 1) or hardware.num_nodes > 1 or torch.cuda.device_count() > 1:
-        strategy = DDPStrategy(find_unused_parameters=True)
+        strategy = DDPStrategy(find_unused_parameters=True, timeout=patience)
     try:
         return Fabric(
             accelerator=hardware.accelerator,

@@ -145,4 +145,4 @@ def spectral_angle(prediction: Tensor, target: Tensor) -> Tensor:
     apart = ((unit - true_unit).square().sum(1) + 1e-12).sqrt()
     together = ((unit + true_unit).square().sum(1) + 1e-12).sqrt()
     angle = 2 * torch.atan2(apart, together)
-    return torch.where(there, angle, 0).sum() / there.sum().clamp_min(1)
+    return cast(Tensor, torch.where(there, angle, 0).sum() / there.sum().clamp_min(1))

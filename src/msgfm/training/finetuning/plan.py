@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from msgfm.data.tasks import TaskData
 from msgfm.errors import InputError
 from msgfm.metrics import default_metric
 from msgfm.models.downstream import DownstreamConfig
-from msgfm.models.pretrained import WEIGHTS
 from msgfm.models.tasks import Classification
+from msgfm.models.weights import WEIGHTS
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.schedule import learning_rate
+from msgfm.training.finetuning.scoring import metric_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Plan:
         seed: of weights, order, crops and noise.
         order: which training samples the batches hold.
         init_digest: SHA-256 of the pretrained weights; empty without.
+        folder: where the run of this seed leaves everything.
     """
 
     config: FinetuneConfig
@@ -38,11 +41,7 @@ class Plan:
     seed: int
     order: MixtureOrder
     init_digest: str
-
-    @property
-    def folder(self) -> Path:
-        """Where the run of this seed leaves everything."""
-        return seed_folder(self.config.out, self.seed)
+    folder: Path
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,7 +57,9 @@ class Plan:
     def metric(self) -> str:
         """Of the validation split, which picks the best weights."""
         task = self.model.task
-        return self.config.metric or default_metric(task.kind, isinstance(task, Classification) and task.multilabel)
+        return self.config.metric or default_metric(
+            task.kind, multilabel=isinstance(task, Classification) and task.multilabel
+        )
 
     def lr(self, step: int) -> float:
         """The head's learning rate at a step (counted from 0)."""
@@ -90,11 +91,20 @@ def seed_folder(out: Path, seed: int) -> Path:
     return out / f"seed_{seed}"
 
 
-def make_plan(config: FinetuneConfig, data: TaskData, model: DownstreamConfig, seed: int, world_size: int) -> Plan:
-    """Puts recipe, data and seed together."""
+def make_plan(
+    config: FinetuneConfig,
+    data: TaskData,
+    model: DownstreamConfig,
+    seed: int,
+    world_size: int,
+    *,
+    init_digest: str = "",
+    folder: Path | None = None,
+) -> Plan:
+    """Puts recipe, data and seed together; of a run that was moved, `folder` is where it lies now."""
     return Plan(
         config=config,
-        data=data,
+        data=_with_seed(data, seed),
         model=model,
         seed=seed,
         order=MixtureOrder(
@@ -104,11 +114,33 @@ def make_plan(config: FinetuneConfig, data: TaskData, model: DownstreamConfig, s
             world_size=world_size,
             accumulate=config.hardware.accumulate,
         ),
-        init_digest=_digest(config.init),
+        init_digest=init_digest,
+        folder=folder or seed_folder(config.out, seed),
     )
 
 
-def _digest(init: Path | None) -> str:
+def _with_seed(data: TaskData, seed: int) -> TaskData:
+    """The same data with the random changes of another seed; to read the manifests again would take much longer."""
+    train = copy.copy(data.train)
+    train.seed = seed
+    return replace(data, train=train)
+
+
+def require_metric(plan: Plan) -> None:
+    """Refuses a metric that the task has not, before anything is trained.
+
+    Raises:
+        InputError: names those that there are.
+    """
+    known = metric_names(plan.model, plan.config.data)
+    for name in (plan.metric, *plan.config.paper):
+        if name not in known:
+            key = "metric" if name == plan.metric else "paper"
+            raise InputError(f"{key}: no metric {name!r} in {plan.model.task.kind}; there are {', '.join(known)}")
+
+
+def digest_of(init: Path | None) -> str:
+    """SHA-256 of the weights of a pretrained model; empty without one."""
     if init is None:
         return ""
     try:

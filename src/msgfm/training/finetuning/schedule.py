@@ -12,9 +12,7 @@ from msgfm.training.finetuning.config import FinetuneOptimConfig
 from msgfm.training.optim import decays
 
 
-def make_optimizer(
-    model: nn.Module, layers: Sequence[Sequence[nn.Parameter]], config: FinetuneOptimConfig
-) -> AdamW:
+def make_optimizer(model: nn.Module, layers: Sequence[Sequence[nn.Parameter]], config: FinetuneOptimConfig) -> AdamW:
     """AdamW with up to two groups of parameters a layer, with and without weight decay; frozen ones are left out.
 
     Each group has `scale`, what its learning rate is multiplied by: 1 for the last layer, and `layer_decay` times the

@@ -1,0 +1,182 @@
+"""`msgfm evaluate`: scores of runs that are complete, on any split, with all sensors or with some missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from msgfm.config import load_config
+from msgfm.data.tasks import TaskData, TaskDataset, load_task_data
+from msgfm.errors import InputError
+from msgfm.files import lock_folder, write_atomically
+from msgfm.models.downstream import DownstreamModel
+from msgfm.models.msgfm import MsGFM
+from msgfm.models.pretrained import from_pretrained
+from msgfm.training.finetuning.build import build_model, load_init
+from msgfm.training.finetuning.config import FinetuneConfig
+from msgfm.training.finetuning.missing import score_subsets, sensor_subsets
+from msgfm.training.finetuning.neighbours import with_neighbours
+from msgfm.training.finetuning.outcome import evaluate_split, scores_table
+from msgfm.training.finetuning.plan import make_plan
+from msgfm.training.finetuning.results import RUN_FACTS, RunFacts, read_facts
+from msgfm.training.finetuning.train import make_predictor
+from msgfm.training.folder import RECIPE
+from msgfm.training.hardware import make_fabric
+
+_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seed:
+    """A run that is complete, and the recipe that it is evaluated by."""
+
+    folder: Path
+    facts: RunFacts
+    config: FinetuneConfig
+
+
+def evaluate_run(
+    run: Path, split: str, overrides: Sequence[str], *, subsets: bool = False, fill: Path | None = None
+) -> Iterator[Table]:
+    """Scores every complete seed of a run, writes scores and predictions into its folder, and gives tables to print.
+
+    Args:
+        run: a recipe's `out`, or the folder of one seed.
+        split: `val`, `test`, or a further split of the manifest, unless `data.test=` among the overrides names it.
+        overrides: changes to the recipe, as `data.manifest=...`.
+        subsets: scores every subset of the sensors instead.
+        fill: of subsets, the folder of a pretrained model that predicts what is missing, too.
+
+    Raises:
+        InputError: no complete run; other classes, or other samples than those that the run was scored on.
+    """
+    pretrained = None if fill is None else _load_pretrained(fill)
+    data: TaskData | None = None
+    before: FinetuneConfig | None = None
+    for folder in complete_seeds(run):
+        seed = _open_seed(folder, split, overrides)
+        if subsets:
+            sensor_subsets(seed.config.inputs)  # one sensor alone is told before anything is read
+        if data is None or before is None or (before.data, before.task) != (seed.config.data, seed.config.task):
+            data, before = _load_data(seed.config), seed.config
+        dataset = data.val if split == "val" else data.test
+        if dataset is None:
+            raise InputError(f"the run has no split {split!r}; name one with data.{split}=NAME")
+        require_same_samples(seed, split, data)
+        with ExitStack() as held:
+            held.enter_context(lock_folder(folder))
+            yield _evaluate_seed(seed, split, data, dataset, pretrained, subsets)
+
+
+def complete_seeds(run: Path) -> list[Path]:
+    """The folders of the complete seeds of a run.
+
+    Raises:
+        InputError: there are none.
+    """
+    folders = [run] if (run / RUN_FACTS).is_file() else sorted(path.parent for path in run.glob(f"seed_*/{RUN_FACTS}"))
+    if not folders:
+        raise InputError(
+            f"{run} holds no complete fine-tuning run ({RUN_FACTS} is written last); give a recipe's out, or one of "
+            f"the folders seed_N in it; msgfm finetune --resume completes it"
+        )
+    return folders
+
+
+def _open_seed(folder: Path, split: str, overrides: Sequence[str]) -> _Seed:
+    facts = read_facts(folder)
+    assert facts is not None  # `complete_seeds` has seen it
+    named = split in _SPLITS or any(override.startswith("data.test=") for override in overrides)
+    more = [] if named else [f"data.test={split}"]
+    config = load_config(FinetuneConfig, folder / RECIPE, [*overrides, *more])
+    classes = facts.classes
+    if classes and config.task.kind == facts.task["kind"]:
+        # other classes than the model's are refused where the data are read
+        config = config.model_copy(update={"task": config.task.model_copy(update={"classes": classes})})
+    hardware = config.hardware.model_copy(update={"devices": 1, "num_nodes": 1})
+    return _Seed(folder=folder, facts=facts, config=config.model_copy(update={"hardware": hardware}))
+
+
+def _load_data(config: FinetuneConfig) -> TaskData:
+    return load_task_data(config.data, config.task, config.inputs, limits=config.hardware.cache_limits)
+
+
+def require_same_samples(seed: _Seed, split: str, data: TaskData) -> None:
+    """Refuses to mix scores of other samples with those of the run.
+
+    Raises:
+        InputError: a split that was scored has other samples now.
+    """
+    known = seed.facts.data.digests.get(split)
+    digest = data.digests["val" if split == "val" else "test"]
+    if known is not None and known != digest:
+        raise InputError(
+            f"the samples of {split} are not those of the run in {seed.folder}: digest {digest[:16]}, the run's is "
+            f"{known[:16]}; give their scores a name of their own, as --split elsewhere data.test={split}"
+        )
+
+
+def _evaluate_seed(
+    seed: _Seed, split: str, data: TaskData, dataset: TaskDataset, pretrained: MsGFM | None, subsets: bool
+) -> Table:
+    config = seed.config
+    fabric = make_fabric(config.hardware)
+    model = load_model(seed, data).to(fabric.device).eval()
+    plan = make_plan(config, data, model.config, seed.facts.seed, 1, folder=seed.folder)
+    predictor = make_predictor(fabric, plan, model)
+    if config.method == "knn":
+        predictor = with_neighbours(plan, model, predictor)
+    if subsets:
+        filler = None if pretrained is None else pretrained.to(fabric.device)
+        return score_subsets(plan, split, dataset, predictor, filler)
+    scores = evaluate_split(plan, split, dataset, predictor)
+    _note_split(seed, split, data.digests["val" if split == "val" else "test"], len(dataset.samples))
+    return scores_table(plan, {split: scores})
+
+
+def load_model(seed: _Seed, data: TaskData) -> DownstreamModel:
+    """The model of a run; that of `knn`, which is not trained, is built again."""
+    if seed.config.method == "knn":
+        return build_model(seed.config, data, load_init(seed.config), seed.facts.seed)[0]
+    model = from_pretrained(seed.folder)
+    if not isinstance(model, DownstreamModel):
+        raise InputError(f"{seed.folder} holds a pretrained model, not a fine-tuned one")
+    require_same_classes(model, data, seed.folder)
+    return model
+
+
+def require_same_classes(model: DownstreamModel, data: TaskData, folder: Path) -> None:
+    """Refuses data whose classes are not the model's, in its order.
+
+    Raises:
+        InputError: names the classes.
+    """
+    classes = getattr(model.config.task, "classes", ())
+    if tuple(classes) != data.classes:
+        raise InputError(
+            f"the model in {folder} has the classes {', '.join(classes)}; the data have {', '.join(data.classes)}"
+        )
+
+
+def _load_pretrained(folder: Path) -> MsGFM:
+    model = from_pretrained(folder)
+    if not isinstance(model, MsGFM):
+        raise InputError(f"--fill: {folder} holds a fine-tuned model; give the folder of a pretrained one")
+    return model.eval()
+
+
+def _note_split(seed: _Seed, split: str, digest: str, samples: int) -> None:
+    """Adds a further split's samples to `run.json`, so that runs can be compared on it."""
+    if split in seed.facts.data.digests:
+        return
+    path = seed.folder / RUN_FACTS
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts["data"]["digests"][split] = digest
+    facts["data"]["samples"][split] = samples
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1))

@@ -1,0 +1,76 @@
+"""What the run of a seed leaves in its folder: model, scores, predictions, pictures, and how it came to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from msgfm.config import config_to_dict
+from msgfm.data.tasks import TaskDataset
+from msgfm.files import write_atomically
+from msgfm.models.downstream import DownstreamModel
+from msgfm.training.facts import describe_origin
+from msgfm.training.finetuning.plan import Plan
+from msgfm.training.finetuning.predicting import Predictor
+from msgfm.training.finetuning.predictions import PredictionWriter
+from msgfm.training.finetuning.results import RUN_FACTS, SplitScores, write_scores
+from msgfm.training.finetuning.scoring import Scorer
+from msgfm.training.finetuning.step import State
+
+
+def evaluate_split(plan: Plan, split: str, dataset: TaskDataset, predictor: Predictor) -> SplitScores:
+    """Predicts a split, scores it, and writes scores and predictions into the run's folder."""
+    scorer = Scorer(plan.model, plan.config.data)
+    writer = PredictionWriter(plan.folder / "predictions", split, plan.model.task, plan.config.keep_predictions)
+    for predicted in predictor.over(dataset, f"evaluating {split}"):
+        writer.add(predicted, scorer.add_and_score(predicted))
+    writer.close()
+    scores = scorer.scores()
+    write_scores(plan.folder, split, scores)
+    return scores
+
+
+def write_facts(plan: Plan, state: State, model: DownstreamModel, transfer: Iterable[str], started: float) -> None:
+    """Writes `run.json`, the last of all files: it says that the run is complete."""
+    data = plan.data
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    facts: dict[str, Any] = describe_origin(started) | {
+        "seed": plan.seed,
+        "steps": state.step,
+        "best": None
+        if state.best_score is None
+        else {"epoch": state.best_step // plan.steps_per_epoch, "metric": plan.metric, "value": state.best_score},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "task": config_to_dict(plan.model.task),
+        "recipe": config_to_dict(plan.config),
+        "init": {"folder": str(plan.config.init), "sha256": plan.init_digest} if plan.config.init else None,
+        "transfer": list(transfer),
+        "data": {
+            "digests": data.digests,
+            "truths": data.truths,
+            "samples": {name: len(dataset.samples) for name, dataset in splits.items() if dataset is not None},
+            "notes": list(data.notes),
+        },
+        "left_out": list(state.bad),
+    }
+    with write_atomically(plan.folder / RUN_FACTS) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1))
+
+
+def scores_table(plan: Plan, scores: dict[str, SplitScores]) -> Table:
+    """A table of the splits' metrics, the paper's numbers beside them."""
+    columns = list(dict.fromkeys(name for one in scores.values() for name in one.metrics))
+    table = Table(title=f"seed {plan.seed}", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("split", "images", *columns):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split, one in scores.items():
+        table.add_row(split, str(one.images), *(f"{one.metrics[name]:.4f}" for name in columns))
+    if plan.config.paper:
+        paper = plan.config.paper
+        table.add_row("paper", "", *(f"{paper[name]:.4f}" if name in paper else "" for name in columns))
+    return table

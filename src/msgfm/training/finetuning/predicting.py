@@ -1,0 +1,120 @@
+"""What a model says of the images of a split: batch by batch, windows of one image put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from msgfm.data.mixture import SampleKey
+from msgfm.data.tasks import TaskBatch, TaskDataset, Window
+from msgfm.models.tasks import Classification, Restoration, Task
+from msgfm.progress import track
+from msgfm.training.loading import load_batches
+
+Images = Mapping[str, Tensor]
+Predict = Callable[[Images], Tensor]
+"""From images by key to the output of `DownstreamModel.forward`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What was predicted of one image, on the CPU.
+
+    Args:
+        name: of the sample.
+        output: (K,) logits of a classification, (H, W) int64 class map, or (C, H, W) image in physical units.
+        target: in the same terms as in `TaskBatch`, of this image alone.
+        clouds: share of the image under clouds; NaN where it is not known.
+    """
+
+    name: str
+    output: Tensor
+    target: Tensor
+    clouds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """What predicts, and how: `change` is done to the images first, as to leave a sensor out."""
+
+    predict: Predict
+    task: Task
+    device: torch.device
+    batch_size: int
+    num_workers: int
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+    change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
+
+    @torch.no_grad()
+    def __call__(self, batch: TaskBatch) -> Tensor:
+        """The output for a batch, on the CPU, in float32: logits, class maps or images."""
+        images = batch.to(self.device).images
+        with self.autocast():
+            output = self.predict(self.change(images) if self.change else images)
+        return output.argmax(1).cpu() if _is_class_map(self.task) else output.float().cpu()
+
+    def over(self, dataset: TaskDataset, what: str) -> Iterator[Predicted]:
+        """Predicts a split, image by image in its order; `what` is shown beside the bar."""
+        outputs = closing(load_batches(dataset, InOrder(len(dataset), self.batch_size), self.num_workers))
+        with outputs as batches:
+            windows = iter(dataset.windows)
+            parts: list[tuple[Window, Predicted]] = []
+            for batch in track(batches, what, -(-len(dataset) // self.batch_size)):
+                for predicted in _split(batch, self(batch)):
+                    window = next(windows)
+                    if parts and parts[0][0].sample != window.sample:
+                        yield self._joined(parts)
+                        parts = []
+                    parts.append((window, predicted))
+            if parts:
+                yield self._joined(parts)
+
+    def _joined(self, parts: Sequence[tuple[Window, Predicted]]) -> Predicted:
+        return parts[0][1] if isinstance(self.task, Classification) else join_windows(parts)
+
+
+class InOrder(Sampler[list[SampleKey]]):
+    """All windows of a split, in its order."""
+
+    def __init__(self, length: int, batch_size: int) -> None:
+        self.length, self.batch_size = length, batch_size
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        """Yields batches; the last may be smaller."""
+        for start in range(0, self.length, self.batch_size):
+            yield [SampleKey(0, 0, i) for i in range(start, min(start + self.batch_size, self.length))]
+
+
+def _is_class_map(task: Task) -> bool:
+    return not isinstance(task, (Classification, Restoration))
+
+
+def _split(batch: TaskBatch, output: Tensor) -> Iterator[Predicted]:
+    for i, name in enumerate(batch.names):
+        clouds = torch.nan if batch.clouds is None else float(batch.clouds[i])
+        yield Predicted(name=name, output=output[i], target=batch.target[i], clouds=clouds)
+
+
+def join_windows(parts: Sequence[tuple[Window, Predicted]]) -> Predicted:
+    """One image of its windows. Where they overlap, the last one counts; what pads small images is cut off.
+
+    Of the share under clouds the mean of the windows is taken.
+    """
+    height, width = parts[0][0].height, parts[0][0].width
+    first = parts[0][1]
+    output = first.output.new_empty(*first.output.shape[:-2], height, width)
+    target = first.target.new_empty(*first.target.shape[:-2], height, width)
+    for window, part in parts:
+        for whole, piece in ((output, part.output), (target, part.target)):
+            place = whole[
+                ..., window.row : window.row + piece.shape[-2], window.column : window.column + piece.shape[-1]
+            ]
+            place.copy_(piece[..., : place.shape[-2], : place.shape[-1]])
+    clouds = float(torch.tensor([part.clouds for _, part in parts]).nanmean())
+    name = first.name if len(parts) == 1 else first.name.rpartition("#")[0]
+    return Predicted(name=name, output=output, target=target, clouds=clouds)

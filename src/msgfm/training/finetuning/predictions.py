@@ -1,0 +1,94 @@
+"""Predictions on disk: a table of probabilities, or a file for each class map and each image, and scores of each."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from msgfm.data.masks import UNLABELLED
+from msgfm.files import write_atomically
+from msgfm.models.tasks import Classification, Restoration, Task
+from msgfm.training.finetuning.predicting import Predicted
+
+NO_LABEL = 255
+"""In class maps on disk, which are uint8: no label."""
+
+
+class PredictionWriter:
+    """Writes the predictions of one split below a folder.
+
+    Classification: `SPLIT.parquet` with `sample`, `target`, `probabilities` in the order of the classes (in the
+    file's metadata). Else: `SPLIT/NNNNNN_NAME.npz` with `predicted` (and `target`, of class maps; uint8, 255 where
+    there is no label), and `SPLIT.csv` with the scores of each image.
+
+    Args:
+        folder: `predictions` of a run.
+        split: its name.
+        task: with its classes.
+        keep: of how many images the prediction itself is written; None is all. Scores are written of all.
+    """
+
+    def __init__(self, folder: Path, split: str, task: Task, keep: int | None) -> None:
+        self._folder, self._split, self._task, self._keep = folder, split, task, keep
+        self._rows: list[dict[str, object]] = []
+        shutil.rmtree(folder / split, ignore_errors=True)  # of an evaluation before
+
+    def add(self, predicted: Predicted, scores: dict[str, float]) -> None:
+        """Takes in one image, and its scores."""
+        number = len(self._rows)
+        if isinstance(self._task, Classification):
+            logits = predicted.output.double()
+            probabilities = logits.sigmoid() if self._task.multilabel else logits.softmax(0)
+            labels = {"sample": predicted.name, "target": predicted.target.tolist()}
+            self._rows.append(labels | {"probabilities": probabilities.tolist()})
+            return
+        file = ""
+        if self._keep is None or number < self._keep:
+            file = f"{number:06d}_{re.sub(r'[^A-Za-z0-9._-]', '_', predicted.name)[-100:]}.npz"
+            self._write(self._folder / self._split / file, predicted)
+        row: dict[str, object] = {"sample": predicted.name, "file": file, **scores}
+        if isinstance(self._task, Restoration):
+            row["clouds"] = predicted.clouds
+        self._rows.append(row)
+
+    def _write(self, path: Path, predicted: Predicted) -> None:
+        arrays: dict[str, NDArray[np.generic]]
+        if isinstance(self._task, Restoration):
+            arrays = {"predicted": predicted.output.numpy()}
+        else:
+            target = torch.where(predicted.target == UNLABELLED, NO_LABEL, predicted.target)
+            arrays = {"predicted": predicted.output.numpy().astype(np.uint8), "target": target.numpy().astype(np.uint8)}
+        with write_atomically(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    def close(self) -> None:
+        """Writes the table."""
+        if isinstance(self._task, Classification):
+            self._write_probabilities(self._task)
+            return
+        columns = dict.fromkeys(key for row in self._rows for key in row)
+        with (
+            write_atomically(self._folder / f"{self._split}.csv") as temporary,
+            temporary.open("w", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, list(columns))
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    def _write_probabilities(self, task: Classification) -> None:
+        import json
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        target = pa.list_(pa.float32()) if task.multilabel else pa.int64()
+        fields = [("sample", pa.string()), ("target", target), ("probabilities", pa.list_(pa.float64()))]
+        schema = pa.schema(fields, metadata={b"classes": json.dumps(task.classes).encode()})
+        with write_atomically(self._folder / f"{self._split}.parquet") as temporary:
+            pq.write_table(pa.Table.from_pylist(self._rows, schema=schema), temporary)

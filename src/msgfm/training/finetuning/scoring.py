@@ -1,0 +1,97 @@
+"""Metrics of a split, and of each of its images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from msgfm.data.tasks import DataConfig
+from msgfm.metrics import MetricSet, RestorationMetrics, make_metrics
+from msgfm.metrics.classification import SingleLabelMetrics
+from msgfm.metrics.segmentation import SegmentationMetrics
+from msgfm.models.downstream import DownstreamConfig
+from msgfm.models.tasks import Classification, Restoration
+from msgfm.sensors import Sensor
+from msgfm.training.finetuning.predicting import Predicted
+from msgfm.training.finetuning.results import Confusion, SplitScores, split_scores
+
+_BLANK_PX = 64
+
+
+class Scorer:
+    """Takes in predictions one by one, and scores each of them and all together."""
+
+    def __init__(self, model: DownstreamConfig, data: DataConfig) -> None:
+        self._model, self._data = model, data
+        self._all = self._new()
+        self._images = 0
+
+    def _new(self) -> MetricSet:
+        task = self._model.task
+        if isinstance(task, Restoration):
+            card = task.target.card(self._model.sensors)
+            ratio = None if self._data.wald is None else 1 / self._data.wald
+            return make_metrics(task.kind, bands=card.band_names, value_range=value_range(card), ratio=ratio)
+        multilabel = isinstance(task, Classification) and task.multilabel
+        return make_metrics(task.kind, classes=task.classes, multilabel=multilabel)
+
+    def add(self, predicted: Predicted) -> None:
+        """Counts an image."""
+        _update(self._all, predicted)
+        self._images += 1
+
+    def add_and_score(self, predicted: Predicted) -> dict[str, float]:
+        """Counts an image, and scores it by itself: the metrics that are one number."""
+        self.add(predicted)
+        if isinstance(self._all, RestorationMetrics):
+            return {name: values[-1] for name, values in self._all.scores.items()}
+        alone = self._new()
+        _update(alone, predicted)
+        return {name: value for name, value in alone.compute().items() if isinstance(value, float)}
+
+    def scores(self) -> SplitScores:
+        """The metrics of all images so far."""
+        confusion = None
+        if isinstance(self._all, (SingleLabelMetrics, SegmentationMetrics)):
+            counts = self._all.confusion.tolist()
+            confusion = Confusion(classes=self._all.classes, counts=tuple(map(tuple, counts)))
+        return split_scores(self._all.compute(), self._images, confusion)
+
+
+def _update(metrics: MetricSet, predicted: Predicted) -> None:
+    output, target = predicted.output[None], predicted.target[None]
+    if isinstance(metrics, RestorationMetrics):
+        metrics.update(output, target, output.new_tensor([predicted.clouds]))
+    else:
+        metrics.update(output, target)
+
+
+def value_range(card: Sensor) -> tuple[float, float]:
+    """What errors of an image are scaled by: 0-1 for reflectance and photographs, else the widest valid range."""
+    if all(band.unit in ("reflectance", "1") for band in card.bands):
+        return 0.0, 1.0
+    return min(band.valid_range[0] for band in card.bands), max(band.valid_range[1] for band in card.bands)
+
+
+def score(model: DownstreamConfig, data: DataConfig, predictions: Iterable[Predicted]) -> SplitScores:
+    """The metrics of a split."""
+    scorer = Scorer(model, data)
+    for predicted in predictions:
+        scorer.add(predicted)
+    return scorer.scores()
+
+
+def metric_names(model: DownstreamConfig, data: DataConfig) -> tuple[str, ...]:
+    """The metrics of a task that are one number each, as they come out of a blank image."""
+    task = model.task
+    if isinstance(task, Classification):
+        output = torch.zeros(len(task.classes))
+        target = torch.zeros(len(task.classes)) if task.multilabel else torch.tensor(0)
+    elif isinstance(task, Restoration):
+        output = target = torch.zeros(len(task.target.card(model.sensors).bands), _BLANK_PX, _BLANK_PX)
+    else:
+        output = target = torch.zeros(_BLANK_PX, _BLANK_PX, dtype=torch.int64)
+    blank = Predicted(name="blank", output=output, target=target, clouds=math.nan)
+    return tuple(score(model, data, [blank]).metrics)
