@@ -1,13 +1,18 @@
-"""Small manifests with every kind of file that shards must keep."""
+"""Small manifests with every kind of file that shards must keep, and what is asked of their shards."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch.utils.data import DataLoader
 
 from msgfm.data.checks import KINDS
-from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage
+from msgfm.data.masks import read_mask
+from msgfm.data.mixture import Batch, MixtureDataset, MixtureOrder, MixtureSampler, Source
+from msgfm.data.reader import read_sample
+from msgfm.data.records import Manifest, RasterFile, Sample, SensorImage, write_manifest
 from msgfm.data.sharding.plan import ShardOptions
 from msgfm.geo.raster import write_geotiff
 from msgfm.sensors import load_sensor
@@ -77,3 +82,50 @@ def flip(path: Path, position: int) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= 16
     path.write_bytes(content)
+
+
+def assert_same_samples(files: Manifest, packed: Manifest) -> None:
+    assert (packed.sensors, packed.classes, packed.mask_classes) == (files.sensors, files.classes, files.mask_classes)
+    for ours, theirs in zip(packed.samples, files.samples, strict=True):
+        same = ("sample", "scene", "split", "labels")
+        assert [getattr(ours, name) for name in same] == [getattr(theirs, name) for name in same]
+        read = read_sample(packed.root, ours, packed.sensors)
+        expected = read_sample(files.root, theirs, files.sensors)
+        assert list(read) == list(expected)
+        for key, image in expected.items():
+            assert read[key].dtype == np.float32
+            assert read[key].tobytes() == image.tobytes(), f"{ours.sample}, {key}"
+        assert np.array_equal(read_mask(packed.root, ours), read_mask(files.root, theirs))
+
+
+def write_many(folder: Path, count: int, size: int = 32) -> Path:
+    """A manifest of photographs whose first pixel says which it is."""
+    samples = []
+    for k in range(count):
+        image = np.full((3, size, size), 7 * k % 251, np.uint8)
+        write_geotiff(folder / f"{k:03d}.tif", image)
+        files = (RasterFile(path=f"{k:03d}.tif", bands=("R", "G", "B"), file_bands=(1, 2, 3)),)
+        image_of = SensorImage(sensor="rgb", height=size, width=size, files=files)
+        samples.append(Sample(sample=f"{k:03d}", scene=f"{k:03d}", split="train", images=(image_of,)))
+    cards = {"rgb": load_sensor("rgb")}
+    write_manifest(Manifest(root=folder, layout="x", sensors=cards, samples=tuple(samples)), folder / "it.parquet")
+    return folder / "it.parquet"
+
+
+def one_source(packed: Manifest, sensors: list[str]) -> Source:
+    samples = [
+        replace(sample, images=tuple(image for image in sample.images if image.sensor in sensors and not image.role))
+        for sample in packed.samples
+    ]
+    cards = {name: packed.sensors[name] for name in sensors}
+    only = replace(packed, samples=tuple(samples), sensors=cards)
+    return Source(name="it", manifests=(only,), sensors=tuple(sensors), batch_size=1, lr=1.0)
+
+
+def loader(source: Source, *, batch_size: int, workers: int, start: int, end: int, **order: int) -> DataLoader[Batch]:
+    data = MixtureDataset(
+        [source], source.sensors, image_size=32, mask_patch_size=8, mask_ratio=0.5, cross_sensor_share=0.0, seed=0
+    )
+    stream = MixtureOrder([len(source)], [batch_size], seed=3, world_size=1, accumulate=1, **order)
+    sampler = MixtureSampler(stream, rank=0, start=start, end=end)
+    return DataLoader(data, batch_sampler=sampler, collate_fn=lambda batch: batch, num_workers=workers)
