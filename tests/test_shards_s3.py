@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import multiprocessing
-import os
 import socket
 import subprocess
 import sys
@@ -13,15 +12,15 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
-from shard_data import NOISE, content_of, make_manifest, options
+from shard_data import NOISE, assert_same_samples, content_of, make_manifest, options
 from small_runs import invoke, read_log, refused, run, write_data, write_recipe
+from stub_server import stub
 
 from msgfm.data.reader import read_sample
 from msgfm.data.records import Manifest, write_manifest
@@ -90,13 +89,6 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return make_manifest(tmp_path_factory.mktemp("files"))
 
 
-def assert_same(files: Manifest, packed: Manifest) -> None:
-    for ours, theirs in zip(packed.samples, files.samples, strict=True):
-        expected = read_sample(files.root, theirs, files.sensors)
-        for key, image in read_sample(packed.root, ours, packed.sensors).items():
-            assert image.tobytes() == expected[key].tobytes()
-
-
 def objects(location: str) -> dict[str, bytes]:
     import boto3
 
@@ -113,7 +105,7 @@ def test_s3_holds_the_same_bytes_and_gives_the_same_samples(manifest: Manifest, 
     write_shards(manifest, f"{bucket}/it", options(workers=2))
     assert objects(f"{bucket}/it") == content_of(tmp_path / "local")
     assert verify_shards(f"{bucket}/it") == []
-    assert_same(manifest, open_shards(f"{bucket}/it"))
+    assert_same_samples(manifest, open_shards(f"{bucket}/it"))
 
 
 def test_a_killed_upload_goes_on(manifest: Manifest, bucket: str, tmp_path: Path):
@@ -163,7 +155,8 @@ def test_the_cache_stays_within_its_bounds_whoever_reads(manifest: Manifest, buc
     # of a process that was killed while it fetched
     (packed.root.parent / ".chunk-0-0.bin.part").write_bytes(bytes(2 * largest))
     readers = [
-        multiprocessing.get_context("fork").Process(target=assert_same, args=(manifest, packed)) for _ in range(3)
+        multiprocessing.get_context("fork").Process(target=assert_same_samples, args=(manifest, packed))
+        for _ in range(3)
     ]
     for reader in readers:
         reader.start()
@@ -198,12 +191,12 @@ def test_runs_of_one_cache_are_each_bounded_by_their_own_limit(manifest: Manifes
     whole, two = index.size, 2 * max(chunk.size for chunk in index.chunks)
     large = open_shards(bucket, CacheLimits(folder=tmp_path / "shared", size=whole))
     small = open_shards(bucket, CacheLimits(folder=tmp_path / "shared", size=two))
-    assert_same(manifest, large)
+    assert_same_samples(manifest, large)
     assert _size(tmp_path / "shared") == whole, "the other run's limit is not its own"
     (tmp_path / "shared" / small.root.parent.name / "chunk-0-0.bin").unlink()
-    assert_same(manifest, small)
+    assert_same_samples(manifest, small)
     assert _size(tmp_path / "shared") <= two
-    assert_same(manifest, large)
+    assert_same_samples(manifest, large)
     assert _size(tmp_path / "shared") == whole
 
 
@@ -223,8 +216,8 @@ def test_chunks_that_another_run_removes_are_fetched_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(read, "fetch_chunk", fetch_and_lose)
-        assert_same(manifest, packed)
-    assert_same(manifest, packed)
+        assert_same_samples(manifest, packed)
+    assert_same_samples(manifest, packed)
     lost: list[Path] = []
 
     def lose_while_reading(path: Path, number: int) -> memoryview:
@@ -236,7 +229,7 @@ def test_chunks_that_another_run_removes_are_fetched_again(
 
     read._item.cache_clear()
     monkeypatch.setattr(read, "read_item", lose_while_reading)
-    assert_same(manifest, packed)
+    assert_same_samples(manifest, packed)
     assert len(lost) == 7
 
 
@@ -255,8 +248,8 @@ def test_a_chunk_is_fetched_once_for_all_its_samples(manifest: Manifest, bucket:
     asked: list[str] = []
     read = S3Storage.read
     monkeypatch.setattr(S3Storage, "read", lambda self, name: asked.append(name) or read(self, name))
-    assert_same(manifest, open_shards(bucket))
-    assert_same(manifest, open_shards(bucket))
+    assert_same_samples(manifest, open_shards(bucket))
+    assert_same_samples(manifest, open_shards(bucket))
     assert sorted(name for name in asked if name.startswith("chunk")) == [f"chunk-0-{k}.bin" for k in range(3)]
 
 
@@ -288,34 +281,6 @@ def test_more_than_the_cache_holds_is_shuffled_in_windows_or_refused(manifest: M
     run("pretrain", recipe, *small, *only, "mixture.shuffle_block=1", "mixture.shuffle_window=2")
     assert len(read_log(tmp_path / "it" / "run").column("loss")) == 6
     assert 0 < _size(tmp_path / "bounded") <= 3 * largest
-
-
-@contextmanager
-def stub(answer: Callable[[BaseHTTPRequestHandler, int], None]) -> Iterator[list[str]]:
-    """A server that answers each request, counted from 1, as told."""
-    requests: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.0"
-
-        def do_GET(self) -> None:
-            requests.append(self.path)
-            answer(self, len(requests))
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield requests
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture
