@@ -174,3 +174,8 @@ def files_in(folder: Path, without: Sequence[str] = ()) -> set[str]:
     """Relative paths of all files below a folder, hidden ones too."""
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     return {name for name in found if not name.startswith(tuple(without))}
+
+
+def assert_says(message: str, *words: str) -> None:
+    for word in words:
+        assert word in message, f"{word!r} is not in: {message}"

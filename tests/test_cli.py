@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import files_in, invoke, read_log, refused, run, started, wait_for_step, write_data, write_recipe
+from small_runs import assert_says, files_in, invoke, read_log, refused, run, write_data, write_recipe
 
 import msgfm
 from msgfm.data.records import read_manifest
@@ -34,11 +34,6 @@ def recipe(world: Path, tmp_path: Path) -> Path:
     shutil.copytree(world / "data", tmp_path / "data")
     manifests = {name: tmp_path / "data" / f"{name}.parquet" for name in ("both", "photos", "relief")}
     return write_recipe(tmp_path / "recipe.yaml", manifests, epochs=1)
-
-
-def assert_says(message: str, *words: str) -> None:
-    for word in words:
-        assert word in message, f"{word!r} is not in: {message}"
 
 
 # --- recipes
@@ -379,67 +374,3 @@ def test_sensors_that_the_model_does_not_know(world: Path, tmp_path: Path) -> No
     )
     message = refused("reconstruct", world / "model", "--manifest", tmp_path / "wv.parquet")
     assert_says(message, "worldview3", "the model knows", "dsm, rgb, sentinel1")
-
-
-# --- the demo
-
-
-@pytest.mark.slow
-def test_demo_is_interrupted_goes_on_and_is_complete(tmp_path: Path) -> None:
-    arguments = ("demo", "--epochs", 1, "--scenes", 16, "--out", tmp_path / "demo")
-    with started(*arguments) as process:
-        wait_for_step(tmp_path / "demo", 1, process)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 128 + signal.SIGINT
-    assert "stopped by SIGINT" in stderr
-    assert "start the demo again" in stderr
-    assert not (tmp_path / "demo" / "report.html").exists()
-
-    assert "resuming" in run(*arguments)
-    report = (tmp_path / "demo" / "report.html").read_text()
-    assert report.count("data:image/png;base64,") == 2
-    for direction in ("sentinel1-&gt;sentinel2", "sentinel2-&gt;sentinel1", "rgb-&gt;rgb"):
-        assert direction in report
-    assert set(msgfm.from_pretrained(tmp_path / "demo").sensors) == {"sentinel1", "sentinel2", "rgb", "dsm"}
-    assert_says(run(*arguments), "complete", str(tmp_path / "demo" / "report.html"))
-
-
-def test_demo_data_that_were_half_indexed_are_taken_up(tmp_path: Path) -> None:
-    from msgfm.cli.pretraining import make_demo_data
-
-    manifests = make_demo_data(tmp_path / "data", 8)
-    before = {name: path.read_bytes() for name, path in manifests.items()}
-    manifests["rgb"].unlink()
-    make_demo_data(tmp_path / "data", 8)
-    assert {name: path.read_bytes() for name, path in manifests.items()} == before
-
-
-def test_index_set_changes_what_stored_numbers_mean(tmp_path: Path) -> None:
-    from msgfm.data.reader import read_sample
-    from msgfm.data.records import read_manifest
-    from msgfm.geo.raster import write_geotiff
-
-    write_geotiff(tmp_path / "images" / "a.tif", np.full((12, 8, 8), 3000, np.uint16))
-    arguments = [
-        "data",
-        "index",
-        "pairs",
-        tmp_path,
-        "--check",
-        0,
-        "--sensor",
-        "sentinel2_l2a=images",
-        "--out",
-        tmp_path / "m.parquet",
-    ]
-    run(*arguments, "--set", "sentinel2_l2a.offset=-1000", "--set", "sentinel2_l2a.B04.offset=0")
-    manifest = read_manifest(tmp_path / "m.parquet")
-    image = read_sample(manifest.root, manifest.samples[0], manifest.sensors)["sentinel2_l2a"]
-    np.testing.assert_allclose(image[[2, 3, 4], 0, 0], [0.2, 0.3, 0.2], rtol=1e-6)
-    for setting, message in [
-        ("sentinel2.offset=-1000", "no sensor 'sentinel2' here"),
-        ("sentinel2_l2a.offset", "write SENSOR.FIELD=VALUE"),
-        ("sentinel2_l2a.B04.colour=red", "colour"),
-    ]:
-        assert_says(refused(*arguments, "--set", setting), message)

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import SCRIPT, refused, run
+from small_runs import SCRIPT, assert_says, refused, run
 from typer.testing import CliRunner
 
 from msgfm.cli import app
 from msgfm.data.layouts import LayoutOptions, index_layout
+from msgfm.data.reader import read_sample
+from msgfm.data.records import read_manifest
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.geo.raster import write_geotiff
@@ -161,3 +163,29 @@ def test_ctrl_c_ends_a_command_that_writes(tmp_path):
     assert process.returncode == 130
     assert said.startswith("stopped; ") and said.count("\n") == 1, said
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_index_set_changes_what_stored_numbers_mean(tmp_path):
+    write_geotiff(tmp_path / "images" / "a.tif", np.full((12, 8, 8), 3000, np.uint16))
+    arguments = [
+        "data",
+        "index",
+        "pairs",
+        tmp_path,
+        "--check",
+        0,
+        "--sensor",
+        "sentinel2_l2a=images",
+        "--out",
+        tmp_path / "m.parquet",
+    ]
+    run(*arguments, "--set", "sentinel2_l2a.offset=-1000", "--set", "sentinel2_l2a.B04.offset=0")
+    manifest = read_manifest(tmp_path / "m.parquet")
+    image = read_sample(manifest.root, manifest.samples[0], manifest.sensors)["sentinel2_l2a"]
+    np.testing.assert_allclose(image[[2, 3, 4], 0, 0], [0.2, 0.3, 0.2], rtol=1e-6)
+    for setting, message in [
+        ("sentinel2.offset=-1000", "no sensor 'sentinel2' here"),
+        ("sentinel2_l2a.offset", "write SENSOR.FIELD=VALUE"),
+        ("sentinel2_l2a.B04.colour=red", "colour"),
+    ]:
+        assert_says(refused(*arguments, "--set", setting), message)
