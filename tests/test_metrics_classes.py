@@ -90,10 +90,9 @@ def test_labels_against_loops(case: str) -> None:
         "f1_macro": known_mean(f1),
         "f1_micro": plain_class_scores((logits > 0).ravel().astype(int), labels.ravel().astype(int), 1)[1],
     }
-    assert found.pop("average_precision_per_class") == pytest.approx(
-        dict(zip(CLASSES, precisions)), abs=1e-6, nan_ok=True
-    )
-    assert found.pop("f1_per_class") == pytest.approx(dict(zip(CLASSES, f1)), abs=1e-6, nan_ok=True)
+    for name, values in {"average_precision_per_class": precisions, "f1_per_class": f1}.items():
+        by_class = dict(zip(CLASSES, values, strict=True))
+        assert found.pop(name) == pytest.approx(by_class, abs=1e-6, nan_ok=True)
     assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 

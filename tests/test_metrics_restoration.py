@@ -153,3 +153,13 @@ def test_scores_of_the_images_in_the_order_of_the_updates() -> None:
     metrics.update(target[:2] + torch.tensor([0.3, 0.1]).view(2, 1, 1, 1), target[:2])
     metrics.update(target[2:], target[2:])
     np.testing.assert_allclose(metrics.scores["mae"], [0.3, 0.1, 0.0], atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_as_on_the_cpu() -> None:
+    prediction, target, clouds = draw_batch(7)
+    on_cpu, on_gpu = RestorationMetrics(BANDS, ratio=0.25), RestorationMetrics(BANDS, ratio=0.25)
+    for metrics, device in ((on_cpu, "cpu"), (on_gpu, "cuda")):
+        metrics.update(*(part.to(device) for part in (prediction, target, clouds)))
+    for name, scores in on_cpu.scores.items():
+        assert on_gpu.scores[name] == pytest.approx(scores, nan_ok=True), name

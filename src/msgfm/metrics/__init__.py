@@ -5,7 +5,7 @@
 """
 
 from msgfm.metrics.metric_set import MetricSet
-from msgfm.metrics.of_task import default_metric, higher_is_better, make_metrics, value_range_of
+from msgfm.metrics.of_task import default_metric, higher_is_better, make_metrics
 from msgfm.metrics.restoration import RestorationMetrics
 
-__all__ = ["MetricSet", "RestorationMetrics", "default_metric", "higher_is_better", "make_metrics", "value_range_of"]
+__all__ = ["MetricSet", "RestorationMetrics", "default_metric", "higher_is_better", "make_metrics"]

@@ -9,7 +9,6 @@ from msgfm.metrics.classification import MultiLabelMetrics, SingleLabelMetrics
 from msgfm.metrics.metric_set import MetricSet
 from msgfm.metrics.restoration import RestorationMetrics
 from msgfm.metrics.segmentation import SegmentationMetrics
-from msgfm.sensors import Band
 
 _LOWER_IS_BETTER = {"mae", "sam", "ergas", "d_lambda", "d_s"}
 
@@ -43,13 +42,6 @@ def make_metrics(
     if kind == "restoration":
         return RestorationMetrics(bands, value_range=value_range, ratio=ratio)
     raise ValueError(f"no metrics for tasks of kind {kind!r}")
-
-
-def value_range_of(bands: Sequence[Band]) -> tuple[float, float]:
-    """What a target of these bands is clipped to: 0-1 for reflectance, else the range that the card calls valid."""
-    if all(band.unit == "reflectance" for band in bands):
-        return 0, 1
-    return min(band.valid_range[0] for band in bands), max(band.valid_range[1] for band in bands)
 
 
 def default_metric(kind: str, *, multilabel: bool = False) -> str:
