@@ -72,7 +72,7 @@ def test_card_of_an_input_has_its_bands_in_its_order() -> None:
     assert written("sentinel1@after").card(CARDS) == load_sensor("sentinel1")
     with pytest.raises(InputError, match="no sensor 'landsat8'; there are sentinel1, sentinel2"):
         written("landsat8").card(CARDS)
-    with pytest.raises(InputError, match="no band 'B4'.*did you mean B0?4"):
+    with pytest.raises(InputError, match=r"no band 'B4'.*did you mean B0?4"):
         written("sentinel2:B4").card(CARDS)
 
 

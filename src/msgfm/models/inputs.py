@@ -111,10 +111,11 @@ class Inputs(nn.Module):
             require_bands(key, self.cards[key], images[key])
         batch, _, height, width = images[given[0]].shape
         for key in given:
-            if (len(images[key]), *images[key].shape[2:]) != (batch, height, width):
+            of_it, _, rows, cols = images[key].shape
+            if (of_it, rows, cols) != (batch, height, width):
                 raise InputError(
-                    f"{key}: {len(images[key])} images of {images[key].shape[2]} x {images[key].shape[3]} px, {given[0]}: "
-                    f"{batch} of {height} x {width} px; bring them to one grid"
+                    f"{key}: {of_it} images of {rows} x {cols} px, {given[0]}: {batch} of {height} x {width} px; bring "
+                    f"them to one grid"
                 )
         normalised, present = {}, {}
         for key, card in self.cards.items():
