@@ -13,8 +13,8 @@ from msgfm.models.downstream import DownstreamConfig
 from msgfm.models.pretrained import load_model_config
 from msgfm.models.tasks import Classification, Restoration
 from msgfm.sensors import Sensor
-from msgfm.training.finetuning.drawings import draw_missing_sensors
 from msgfm.training.finetuning.results import (
+    MISSING_SENSORS_PICTURE,
     MissingSensors,
     RunFacts,
     SplitScores,
@@ -25,11 +25,10 @@ from msgfm.training.finetuning.results import (
 )
 
 MODEL_CARD = "README.md"
-MISSING_PICTURE = "missing_sensors.png"
 
 
 def write_model_card(folder: Path) -> None:
-    """Writes `README.md` into a fine-tuned model's folder, and the plot of missing sensors if they were evaluated.
+    """Writes `README.md` into a fine-tuned model's folder.
 
     It is made of the other files there: `config.json`, `run.json`, `metrics.json` and `missing_sensors.json`, of which
     the first must be there.
@@ -39,11 +38,7 @@ def write_model_card(folder: Path) -> None:
     """
     config = load_model_config(folder)
     assert isinstance(config, DownstreamConfig), f"{folder} was not fine-tuned"
-    missing = read_missing_sensors(folder)
-    if missing:
-        with write_atomically(folder / MISSING_PICTURE) as temporary:
-            temporary.write_bytes(draw_missing_sensors(missing))
-    text = describe_model(config, read_facts(folder), read_scores(folder), missing)
+    text = describe_model(config, read_facts(folder), read_scores(folder), read_missing_sensors(folder))
     with write_atomically(folder / MODEL_CARD) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -160,7 +155,7 @@ def _missing(missing: MissingSensors) -> list[str]:
         f"Split {missing.split}, scored with some of the inputs; others were left out, or predicted by the pretrained "
         "model from those given.",
         _table(["given", "missing", *map(_with_arrow, names)], rows),
-        f"![{missing.metric} with some of the inputs]({MISSING_PICTURE})",
+        f"![{missing.metric} with some of the inputs]({MISSING_SENSORS_PICTURE})",
     ]
 
 

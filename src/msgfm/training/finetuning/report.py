@@ -7,23 +7,25 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from msgfm.errors import InputError
 from msgfm.metrics import higher_is_better
-from msgfm.training.finetuning.drawings import draw_missing_sensors, draw_training
 from msgfm.training.finetuning.results import (
+    MISSING_SENSORS_PICTURE,
     RUN_FACTS,
     RunFacts,
     SplitScores,
     Values,
     read_facts,
-    read_missing_sensors,
     read_scores,
 )
 from msgfm.training.logs import read_log
-from msgfm.training.plots import draw_bars, draw_confusion
-from msgfm.training.report_html import embed, write_page
+from msgfm.training.plots import COLOURS, draw_bars, draw_confusion
+from msgfm.training.report_html import embed, new_figure, to_png, write_page
 
 REPORT = "report.html"
+_VALIDATED = "val/"  # what columns of log.csv start with
 _STYLE = "td:nth-child(2) { text-align: right; }"
 
 
@@ -64,6 +66,37 @@ def _training(folder: Path, facts: RunFacts) -> Iterator[str]:
     rows = read_log(path) if path.is_file() else []
     if rows:  # nearest neighbours and rules take no steps
         yield "<h2>Training</h2>" + embed(draw_training(rows, facts.best.metric if facts.best else None), "curves")
+
+
+def draw_training(rows: Sequence[Mapping[str, str]], metric: str | None) -> bytes:
+    """A PNG of the training loss over the steps, smoothed over a fiftieth of the run, and of a validation metric.
+
+    Args:
+        rows: of `log.csv`.
+        metric: of the validation split, to be drawn on an axis of its own; None draws the loss alone.
+    """
+    figure, axis = new_figure(9, 4)
+    steps, losses = _points(rows, "loss")
+    if len(losses):
+        width = max(len(losses) // 50, 1)
+        smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+        axis.plot(steps[width - 1 :], smooth, color=COLOURS[0], linewidth=1)
+    axis.set(xlabel="step", ylabel="training loss, running mean")
+    axis.yaxis.label.set_color(COLOURS[0])
+    steps, values = _points(rows, f"{_VALIDATED}{metric}")
+    if len(values):
+        right = axis.twinx()
+        right.plot(steps, values, "o-", color=COLOURS[1], markersize=3, linewidth=1)
+        right.set_ylabel(f"{metric}, validation")
+        right.yaxis.label.set_color(COLOURS[1])
+    return to_png(figure)
+
+
+def _points(rows: Sequence[Mapping[str, str]], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the rows in which a column holds a number."""
+    found = [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]
+    steps, values = np.array([point for point in found if math.isfinite(point[1])]).reshape(-1, 2).T
+    return steps, values
 
 
 def _scores(scores: Mapping[str, SplitScores], paper: Mapping[str, float]) -> Iterator[str]:
@@ -107,10 +140,10 @@ def _bars(split: str, by: str, groups: Mapping[str, Values]) -> Iterator[str]:
 
 
 def _missing(folder: Path) -> Iterator[str]:
-    missing = read_missing_sensors(folder)
-    if missing:
+    picture = folder / MISSING_SENSORS_PICTURE
+    if picture.is_file():
         yield "<h2>Missing sensors</h2><p>The score when some of the inputs are missing.</p>"
-        yield embed(draw_missing_sensors(missing), "scores with some of the inputs")
+        yield embed(picture.read_bytes(), "scores with some of the inputs")
 
 
 def _pictures(folder: Path) -> Iterator[str]:

@@ -17,6 +17,7 @@ from msgfm.metrics.metric_set import Scores
 RUN_FACTS = "run.json"
 SCORES = "metrics.json"
 MISSING_SENSORS = "missing_sensors.json"
+MISSING_SENSORS_PICTURE = "missing_sensors.png"
 
 Value = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A metric; JSON has null where it is not defined (the F1 of a class that is absent), Python NaN."""
