@@ -21,7 +21,7 @@ from msgfm.training.finetuning.build import build_model, load_init
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.missing import score_subsets, sensor_subsets
 from msgfm.training.finetuning.neighbours import with_neighbours
-from msgfm.training.finetuning.outcome import evaluate_split, scores_table
+from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table
 from msgfm.training.finetuning.plan import make_plan
 from msgfm.training.finetuning.results import RUN_FACTS, RunFacts, read_facts
 from msgfm.training.finetuning.train import make_predictor
@@ -70,7 +70,9 @@ def evaluate_run(
         require_same_samples(seed, split, data)
         with ExitStack() as held:
             held.enter_context(lock_folder(folder))
-            yield _evaluate_seed(seed, split, data, dataset, pretrained, subsets)
+            table = _evaluate_seed(seed, split, data, dataset, pretrained, subsets)
+            describe_run(folder)
+            yield table
 
 
 def complete_seeds(run: Path) -> list[Path]:
@@ -135,7 +137,7 @@ def _evaluate_seed(
         filler = None if pretrained is None else pretrained.to(fabric.device)
         return score_subsets(plan, split, dataset, predictor, filler)
     scores = evaluate_split(plan, split, dataset, predictor)
-    _note_split(seed, split, data.digests["val" if split == "val" else "test"], len(dataset.samples))
+    _note_split(seed, split, data, len(dataset.samples))
     return scores_table(plan, {split: scores})
 
 
@@ -170,13 +172,15 @@ def _load_pretrained(folder: Path) -> MsGFM:
     return model.eval()
 
 
-def _note_split(seed: _Seed, split: str, digest: str, samples: int) -> None:
+def _note_split(seed: _Seed, split: str, data: TaskData, samples: int) -> None:
     """Adds a further split's samples to `run.json`, so that runs can be compared on it."""
     if split in seed.facts.data.digests:
         return
     path = seed.folder / RUN_FACTS
     facts = json.loads(path.read_text(encoding="utf-8"))
-    facts["data"]["digests"][split] = digest
+    read_as = "val" if split == "val" else "test"
+    facts["data"]["digests"][split] = data.digests[read_as]
+    facts["data"]["truths"][split] = data.truths[read_as]
     facts["data"]["samples"][split] = samples
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))

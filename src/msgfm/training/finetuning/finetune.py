@@ -27,7 +27,7 @@ from msgfm.training.finetuning.build import build_model, freeze_below_head, load
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.losses import LossOfModel
 from msgfm.training.finetuning.neighbours import with_neighbours
-from msgfm.training.finetuning.outcome import evaluate_split, scores_table, write_facts
+from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table, write_facts
 from msgfm.training.finetuning.pictures import draw_predictions
 from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_metric, seed_folder
 from msgfm.training.finetuning.results import RUN_FACTS
@@ -213,8 +213,9 @@ def _finish(
     scores = {name: evaluate_split(plan, name, one, predictor) for name, one in splits.items() if one is not None}
     draw_predictions(plan, predictor, state.step)
     write_facts(plan, state, model, report.describe(), started)
+    describe_run(plan.folder)
     console.print(scores_table(plan, scores))
     shutil.rmtree(plan.folder / "checkpoints")  # as nothing is left to resume
     for message in state.bad:
         console.print(f"left out: {message}", markup=False, highlight=False)
-    console.print(f"done: {plan.folder}  (load with msgfm.from_pretrained)")
+    console.print(f"done: {plan.folder}  (open report.html there; load with msgfm.from_pretrained)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,10 +14,13 @@ from msgfm.config import config_to_dict
 from msgfm.data.tasks import TaskDataset
 from msgfm.files import write_atomically
 from msgfm.models.downstream import DownstreamModel
+from msgfm.models.pretrained import CONFIG
 from msgfm.training.facts import describe_origin
+from msgfm.training.finetuning.card import write_model_card
 from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predictor
 from msgfm.training.finetuning.predictions import PredictionWriter
+from msgfm.training.finetuning.report import write_finetune_report
 from msgfm.training.finetuning.results import RUN_FACTS, SplitScores, write_scores
 from msgfm.training.finetuning.scoring import Scorer
 from msgfm.training.finetuning.step import State
@@ -60,6 +64,13 @@ def write_facts(plan: Plan, state: State, model: DownstreamModel, transfer: Iter
     }
     with write_atomically(plan.folder / RUN_FACTS) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
+
+
+def describe_run(folder: Path) -> None:
+    """Writes the report of a complete run and, where it left a model, the model's card, of what is in the folder."""
+    if (folder / CONFIG).is_file():  # nearest neighbours leave none
+        write_model_card(folder)
+    write_finetune_report(folder)
 
 
 def scores_table(plan: Plan, scores: dict[str, SplitScores]) -> Table:
