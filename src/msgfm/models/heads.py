@@ -6,7 +6,6 @@ model returns. It crops what padding added.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -153,11 +152,24 @@ class RestoredImage(nn.Module):
         return self.base(images, residual) + residual.float() * self.normalize.std
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that takes its running statistics where a channel has one value only.
+
+    So does the map that UPerNet pools to 1 x 1 when a batch has one image left.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        if self.training and x.numel() == self.num_features:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 def make_upernet(dims: Sequence[int], width: int) -> nn.Module:
     """The decoder of UPerNet from maps of `dims` channels to `width` channels at the first map's size.
 
-    Its normalisation is by groups of channels instead of by batches: independent of batch size and ranks, and the
-    pooled 1 x 1 map of a single image has no batch statistics. Our heads normalise the maps themselves.
+    Normalised by batches as the original: normalisation by images would make the same of small differences between
+    two dates and of large ones. Our heads normalise the maps themselves.
     """
     from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 
@@ -166,8 +178,7 @@ def make_upernet(dims: Sequence[int], width: int) -> nn.Module:
     for parent in list(decoder.modules()):
         for name, module in parent.named_children():
             if isinstance(module, nn.BatchNorm2d):
-                channels = module.num_features
-                setattr(parent, name, nn.GroupNorm(math.gcd(channels, max(1, channels // 16)), channels))
+                setattr(parent, name, BatchNorm(module.num_features))
     return decoder
 
 
