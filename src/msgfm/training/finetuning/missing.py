@@ -23,7 +23,7 @@ from msgfm.models.msgfm import MsGFM
 from msgfm.sensors import Sensor
 from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predictor
-from msgfm.training.finetuning.results import MISSING_SENSORS, MissingSensors, SensorSubset
+from msgfm.training.finetuning.results import MISSING_SENSORS, MISSING_SENSORS_PICTURE, MissingSensors, SensorSubset
 from msgfm.training.finetuning.scoring import score
 from msgfm.training.plots import COLOURS
 
@@ -172,5 +172,5 @@ def draw_subsets(plan: Plan, result: MissingSensors) -> None:
     axis.set(xlabel="sensors", ylabel=result.metric)
     axis.set_xticks(sorted({len({sensors[key] for key in subset.inputs}) for subset in result.subsets}))
     axis.legend(fontsize=7)
-    with write_atomically((plan.folder / MISSING_SENSORS).with_suffix(".png")) as temporary:
+    with write_atomically(plan.folder / MISSING_SENSORS_PICTURE) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
