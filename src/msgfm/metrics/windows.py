@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,12 +22,10 @@ def ssim(images: Compared) -> float:
 
     Gaussian windows of 11 x 11 with sigma 1.5 that lie wholly in the image, K1 = 0.01, K2 = 0.03, of images in 0-1.
     """
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64, device=images.valid.device) - SSIM_WINDOW // 2
-    kernel = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
     whole = _whole_windows(images.valid, SSIM_WINDOW)
     if not whole.any():
         return torch.nan
-    mean_x, mean_y, var_x, var_y, cov = _moments(images.prediction, images.target, kernel / kernel.sum())
+    mean_x, mean_y, var_x, var_y, cov = _moments(images.prediction, images.target, _gaussian_means)
     luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
     structure = (2 * cov + SSIM_C2) / (var_x + var_y + SSIM_C2)
     return float((luminance * structure)[:, whole].mean())
@@ -50,8 +51,7 @@ def universal_quality(x: Tensor, y: Tensor, valid: Tensor, window: int = Q_WINDO
         return x.new_full((len(x),), torch.nan)
     # Moments about a value near the mean: there is less to cancel out
     shift_x, shift_y = (image[:, valid].mean(1)[:, None, None] for image in (x, y))
-    kernel = x.new_full((window,), 1 / window)
-    mean_x, mean_y, var_x, var_y, cov = _moments(x - shift_x, y - shift_y, kernel)
+    mean_x, mean_y, var_x, var_y, cov = _moments(x - shift_x, y - shift_y, partial(_box_means, size=window))
     mean_x, mean_y = mean_x + shift_x, mean_y + shift_y
     spread, level = var_x + var_y, mean_x**2 + mean_y**2
     scale = level + shift_x**2 + shift_y**2
@@ -68,20 +68,33 @@ def _whole_windows(valid: Tensor, size: int) -> Tensor:
     return F.max_pool2d(F.max_pool2d(holes, (size, 1), stride=1), (1, size), stride=1)[0] == 0
 
 
-def _moments(x: Tensor, y: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Weighted means, variances and covariance of two images in the windows of a separable kernel.
+def _moments(x: Tensor, y: Tensor, means: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Means, variances and covariance of two images in windows.
 
     Args:
         x: (C, H, W).
         y: (C, H, W).
-        kernel: (k,), sum 1.
+        means: from images (N, H, W) to their means in each window, (N, h, w).
 
     Returns:
-        mean x, mean y, variance of x, of y, covariance, each (C, H - k + 1, W - k + 1).
+        mean x, mean y, variance of x, of y, covariance, each (C, h, w).
     """
-    stacked = torch.cat([x, y, x * x, y * y, x * y])[None]
-    kernel = kernel.repeat(stacked.shape[1], 1, 1, 1)  # as channels, which is far faster than as a batch
-    rows = F.conv2d(stacked, kernel.transpose(2, 3), groups=len(kernel))
-    mean_x, mean_y, square_x, square_y, product = F.conv2d(rows, kernel, groups=len(kernel))[0].chunk(5)
+    mean_x, mean_y, square_x, square_y, product = means(torch.cat([x, y, x * x, y * y, x * y])).chunk(5)
     var_x, var_y = (square_x - mean_x**2).clamp(min=0), (square_y - mean_y**2).clamp(min=0)
     return mean_x, mean_y, var_x, var_y, product - mean_x * mean_y
+
+
+def _gaussian_means(images: Tensor) -> Tensor:
+    """Means weighted as SSIM has it: (N, H, W) to (N, H - 10, W - 10)."""
+    offsets = torch.arange(SSIM_WINDOW, dtype=images.dtype, device=images.device) - SSIM_WINDOW // 2
+    weights = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
+    # first down, then along; images as channels, which is far faster than as a batch
+    kernel = (weights / weights.sum()).repeat(len(images), 1, 1, 1)
+    down = F.conv2d(images[None], kernel.transpose(2, 3), groups=len(images))
+    return F.conv2d(down, kernel, groups=len(images))[0]
+
+
+def _box_means(images: Tensor, size: int) -> Tensor:
+    """Plain means in squares: (N, H, W) to (N, H - size + 1, W - size + 1)."""
+    down = F.avg_pool2d(images[None], (size, 1), stride=1)
+    return F.avg_pool2d(down, (1, size), stride=1)[0]
