@@ -1,0 +1,113 @@
+"""Evaluating a run that is complete: other splits, missing sensors, other data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_runs import files_in, refused, run
+from small_tasks import pretrain_small, write_finetune_recipe, write_task_data
+
+from msgfm.data.records import read_manifest, write_manifest
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_task_data(tmp_path_factory.mktemp("tasks"))
+
+
+@pytest.fixture(scope="module")
+def run_folder(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of a classifier of sentinel1 and rgb."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    recipe = write_finetune_recipe(folder / "r.yaml", manifest, "classification", seeds=[0, 1], epochs=1)
+    run("finetune", recipe)
+    return folder / "run"
+
+
+def test_evaluating_again_gives_the_same_scores_and_predictions(run_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run_folder, tmp_path / "moved")
+    names = ("metrics.json", "run.json", "model.safetensors")
+    before = {(seed, name): (copy / seed / name).read_bytes() for seed in ("seed_0", "seed_1") for name in names}
+    shutil.rmtree(copy / "seed_0" / "predictions")
+    output = run("evaluate", copy)
+    assert "seed 0" in output
+    assert "seed 1" in output
+    after = {(seed, name): (copy / seed / name).read_bytes() for seed, name in before}
+    assert after == before
+    predictions = Path("seed_0") / "predictions" / "test.parquet"
+    assert (copy / predictions).read_bytes() == (run_folder / predictions).read_bytes()
+
+
+def test_a_further_split_is_scored_under_its_name(run_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    before = json.loads((copy / "metrics.json").read_text())
+    run("evaluate", copy, "--split", "train")
+    scores = json.loads((copy / "metrics.json").read_text())
+    assert scores.keys() == {"val", "test", "train"}
+    assert {split: scores[split] for split in before} == before
+    assert scores["train"]["images"] == 12
+    facts = json.loads((copy / "run.json").read_text())
+    assert facts["data"]["samples"] == {"train": 12, "val": 3, "test": 4}
+
+
+def test_every_subset_of_the_sensors_is_scored(run_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    pretrained = pretrain_small(tmp_path)
+    run("evaluate", copy, "--sensors", "all-subsets", "--fill", pretrained)
+    found = json.loads((copy / "missing_sensors.json").read_text())
+    assert [(s["inputs"], s["missing"], s["fill"]) for s in found["subsets"]] == [
+        (["sentinel1", "rgb"], [], "none"),
+        (["sentinel1"], ["rgb"], "none"),
+        (["sentinel1"], ["rgb"], "predicted"),
+        (["rgb"], ["sentinel1"], "none"),
+        (["rgb"], ["sentinel1"], "predicted"),
+    ]
+    whole = json.loads((copy / "metrics.json").read_text())["test"]["metrics"]
+    assert found["subsets"][0]["metrics"] == whole
+    with (copy / "missing_sensors.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["accuracy"]) for row in rows] == [s["metrics"]["accuracy"] for s in found["subsets"]]
+    assert (copy / "missing_sensors.png").stat().st_size > 1000
+
+
+def test_a_missing_sensor_is_one_whose_image_has_no_data(run_folder: Path, manifest: Path, tmp_path: Path) -> None:
+    """A subset's score is that of a manifest in which the other sensor's images are not listed."""
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    run("evaluate", copy, "--sensors", "all-subsets")
+    subsets = json.loads((copy / "missing_sensors.json").read_text())["subsets"]
+    content = read_manifest(manifest)
+    less = tuple(
+        replace(sample, images=tuple(i for i in sample.images if i.key != "sentinel1" or sample.split == "train"))
+        for sample in content.samples
+    )
+    write_manifest(replace(content, samples=less), tmp_path / "less.parquet")
+    run("evaluate", copy, "--split", "less", f"data.manifest={tmp_path / 'less.parquet'}", "data.test=test")
+    scores = json.loads((copy / "metrics.json").read_text())["less"]["metrics"]
+    (alone,) = [subset["metrics"] for subset in subsets if subset["inputs"] == ["rgb"]]
+    assert scores == alone
+
+
+def test_what_cannot_be_evaluated_is_refused_and_the_run_stays(
+    run_folder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    before = {name: (run_folder / name).read_bytes() for name in files_in(run_folder)}
+    assert "no complete" in refused("evaluate", tmp_path)
+    assert "give --sensors all-subsets" in refused("evaluate", run_folder, "--fill", tmp_path)
+    assert "nowhere" in refused("evaluate", run_folder, "--split", "nowhere")
+    content = read_manifest(manifest)
+    fewer = tuple(sample for sample in content.samples if sample.sample != "test_01")
+    write_manifest(replace(content, samples=fewer), tmp_path / "fewer.parquet")
+    message = refused("evaluate", run_folder, f"data.manifest={tmp_path / 'fewer.parquet'}")
+    assert "are not those of the run" in message
+    relabelled = tuple(replace(s, labels=tuple("dark" if n == "dim" else n for n in s.labels)) for s in content.samples)
+    other = replace(content, samples=relabelled, classes=("dark", "grey", "bright"))
+    write_manifest(other, tmp_path / "other.parquet")
+    message = refused("evaluate", run_folder, f"data.manifest={tmp_path / 'other.parquet'}")
+    assert "dim" in message
+    assert "dark" in message
+    assert {name: (run_folder / name).read_bytes() for name in files_in(run_folder)} == before

@@ -1,0 +1,148 @@
+"""A fine-tuning run that was killed, or told to stop, and resumed is the run that was left alone, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from small_runs import Log, invoke, read_log, refused, run, started, wait_for_step
+from small_tasks import write_finetune_recipe, write_task_data
+
+EPOCHS = 8
+STEPS = 3 * EPOCHS  # 12 samples for training, by 4
+_LOG = {"checkpoint_every_steps": 4, "keep_checkpoints": 2, "picture_every_steps": 7, "tensorboard": False}
+_TIMES = {"images_per_s", "data_wait"}
+
+
+class Whole(NamedTuple):
+    """A recipe, and what a run of two seeds that nobody disturbed made of it."""
+
+    recipe: Path
+    out: Path
+    log: Log
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("resume")
+    recipe = write_finetune_recipe(
+        folder / "recipe.yaml",
+        write_task_data(folder / "data"),
+        "restoration",
+        epochs=EPOCHS,
+        seeds=[4, 2],
+        data={"manifest": str(folder / "data" / "task.parquet"), "image_size": 24, "sensor_dropout": 0.3},
+        optim={"lr": 5e-3, "warmup_epochs": 1, "layer_decay": 0.7},
+        hardware={"accelerator": "cpu", "precision": "32-true", "num_workers": 0, "accumulate": 1},
+        log=_LOG,
+    )
+    run("finetune", recipe, f"out={folder / 'whole'}")
+    return Whole(recipe, folder / "whole", read_log(folder / "whole" / "seed_4"))
+
+
+def assert_same_run(out: Path, whole: Whole) -> None:
+    for seed in ("seed_4", "seed_2"):
+        ours, theirs = read_log(out / seed), read_log(whole.out / seed)
+        assert ours.column("step") == [str(step + 1) for step in range(STEPS)]
+        for column in theirs.rows[0].keys() - _TIMES:
+            assert ours.column(column) == theirs.column(column), column
+        for name in ("model.safetensors", "metrics.json", "predictions/test.csv", "predictions/val.csv"):
+            assert (out / seed / name).read_bytes() == (whole.out / seed / name).read_bytes(), name
+        best = [json.loads((folder / seed / "run.json").read_text())["best"] for folder in (out, whole.out)]
+        assert best[0] == best[1]
+        assert not (out / seed / "checkpoints").exists()
+
+
+def test_the_run_is_one_that_chance_and_order_could_spoil(whole: Whole) -> None:
+    assert len(set(whole.log.column("loss"))) == STEPS
+    assert len(whole.log.numbers("val/mae")) == EPOCHS
+    assert (whole.out / "seed_4" / "model.safetensors").read_bytes() != (
+        whole.out / "seed_2" / "model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_at_a_random_step_and_resumed_is_the_same(whole: Whole, tmp_path: Path, workers: int) -> None:
+    chance = random.Random(seed := time.time_ns())
+    first, step = chance.choice(["seed_4", "seed_2"]), chance.randint(5, STEPS - 4)
+    arguments = ("finetune", whole.recipe, f"out={tmp_path}", f"hardware.num_workers={workers}")
+    with started(*arguments) as process:
+        wait_for_step(tmp_path / first, step, process)
+    reached = len(read_log(tmp_path / first).rows)
+    print(f"seed {seed}: killed in {first} after step {reached} of {STEPS}")  # noqa: T201
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / first / "run.json").exists()
+    done = (tmp_path / "seed_4" / "run.json").read_bytes() if first == "seed_2" else None
+
+    assert f"of {STEPS}" in run(*arguments, "--resume")
+    assert_same_run(tmp_path, whole)
+    if done is not None:  # a complete seed is left as it is
+        assert (tmp_path / "seed_4" / "run.json").read_bytes() == done
+
+
+def test_a_signal_saves_and_ends_with_a_message(whole: Whole, tmp_path: Path) -> None:
+    arguments = ("finetune", whole.recipe, f"out={tmp_path}", "hardware.num_workers=1")
+    with started(*arguments) as process:
+        wait_for_step(tmp_path / "seed_4", 5, process)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=300)
+    reached = len(read_log(tmp_path / "seed_4").rows)
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    assert f"stopped by SIGTERM after step {reached} of {STEPS} of seed 4" in stderr
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "seed_2").exists()
+    assert f"after step {reached} of {STEPS}" in run(*arguments, "--resume")
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.fixture
+def stopped(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run that stopped after step 6, by a signal to itself, in this process."""
+    from msgfm.training.logs import CsvLog
+
+    write = CsvLog.write
+
+    def write_and_stop(self: CsvLog, row: dict[str, object]) -> None:
+        write(self, row)
+        if row["step"] == 6:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvLog, "write", write_and_stop)
+        result = invoke("finetune", whole.recipe, f"out={tmp_path / 'run'}")
+    assert result.exit_code == 128 + signal.SIGTERM, result.output
+    return tmp_path / "run"
+
+
+def test_resuming_with_other_settings_or_a_damaged_checkpoint_is_refused(whole: Whole, stopped: Path) -> None:
+    changes = {
+        "optim.lr=1e-4": "optim.lr was 0.005 and is 0.0001",
+        "epochs=9": "epochs was 8 and is 9",
+        "data.sensor_dropout=0": "data.sensor_dropout was 0.3 and is 0.0",
+        "transfer=per_sensor": "model.transfer was 'stack' and is 'per_sensor'",
+        "data.fraction=0.5": "samples.train was",
+        "hardware.accumulate=2": "hardware.accumulate was 1 and is 2",
+    }
+    for change, named in changes.items():
+        message = refused("finetune", whole.recipe, f"out={stopped}", change, "--resume")
+        assert "is of another run" in message
+        assert named in message
+    assert "--resume" in refused("finetune", whole.recipe, f"out={stopped}")
+    last = stopped / "seed_4" / "checkpoints" / "step_00000006.ckpt"
+    content = last.read_bytes()
+    last.write_bytes(content[:1000])
+    assert "delete it" in refused("finetune", whole.recipe, f"out={stopped}", "--resume")
+    last.unlink()
+    run("finetune", whole.recipe, f"out={stopped}", "--resume", "hardware.num_workers=1")
+    assert_same_run(stopped, whole)
+
+
+def test_there_must_be_something_to_resume(whole: Whole, tmp_path: Path) -> None:
+    message = refused("finetune", whole.recipe, f"out={tmp_path / 'new'}", "--resume")
+    assert "nothing to resume" in message
+    assert not (tmp_path / "new").exists()
