@@ -25,12 +25,13 @@ def cloud_share(layers: Mapping[str, NDArray[np.generic]], task: Restoration, ca
     field, in the cloudy image alone is taken for a cloud.
 
     Returns:
-        0-1; NaN where neither can be said: other sensors, other units, nothing that is added to, no pixel with data.
+        0-1; NaN where neither can be said: other sensors, other units, nothing that is added to, an image
+        that is restored from its own degraded form, no pixel with data.
     """
     if CLOUDS in layers:
         known = layers[CLOUDS] != UNLABELLED
         return float((layers[CLOUDS][known] == 1).mean()) if known.any() else np.nan
-    if task.over is None or task.over not in layers:
+    if task.over is None or task.over == task.target.key or task.over not in layers:
         return np.nan
     card, target = cards[task.over], cards[TARGET]
     bands = [band.name for band in card.bands if _is_visible(band.unit, band.wavelength_nm)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from msgfm.data.transforms import jitter_radiometry
 from msgfm.errors import InputError
 from msgfm.models.inputs import InputImage
 from msgfm.models.tasks import Classification, Restoration
+from msgfm.sensors import Sensor
 
 
 class Window(NamedTuple):
@@ -54,14 +55,15 @@ class TaskDataset(Dataset[TaskBatch]):
     """The samples of one split, as windows.
 
     In training a window only says which image a random square is taken from: an epoch sees as many squares of each
-    image as tile it. In evaluation nothing is random; windows of one image follow each other, the last of a row or
-    column moved back to end at its edge. An image that is classified is one window.
+    image as make up its area. In evaluation nothing is random; windows of one image follow each other, the last of a
+    row or column moved back to end at its edge. An image that is classified is one window.
 
     Args:
         manifests: samples with the images of the task alone.
         inputs: images that the model sees.
         task: what is predicted.
         labels: how labels become numbers; None for restoration.
+        cards: of all sensors, by name.
         config: crops and what is done at random.
         training: whether samples are changed at random.
         seed: of all that is random; it follows from the seed, the epoch and the window's number.
@@ -74,6 +76,7 @@ class TaskDataset(Dataset[TaskBatch]):
         inputs: Sequence[InputImage],
         task: AnyTask,
         labels: Labels | None,
+        cards: Mapping[str, Sensor],
         config: DataConfig,
         training: bool,
         seed: int,
@@ -81,6 +84,9 @@ class TaskDataset(Dataset[TaskBatch]):
         self.inputs, self.task, self.config = tuple(inputs), task, config
         self.training, self.seed = training, seed
         self.size = config.image_size if training else config.evaluated_size
+        self._cards = {image.key: image.card(list(cards.values())) for image in self.inputs}
+        if isinstance(task, Restoration):
+            self._cards[TARGET] = task.target.card(list(cards.values()))
         self._samples = [(manifest, sample) for manifest in manifests for sample in manifest.samples]
         self._reader = SampleReader(inputs=self.inputs, task=task, labels=labels, wald=config.wald)
         self.windows = tuple(window for i in range(len(self._samples)) for window in self._windows_of(i))
@@ -120,14 +126,16 @@ class TaskDataset(Dataset[TaskBatch]):
         window, read = self._read(key.sample, bad)
         layers = self._cut(read, window, rng)
         if self.training:
-            layers = self._change(layers, read, rng)
+            layers = self._change(layers, rng)
+        if isinstance(self.task, Restoration):
+            layers[TARGET] = self._centred(layers[TARGET])
         size = layers[next(iter(layers))].shape[-2:]
         images = {
-            image.key: self._tensor(layers.get(image.key), len(read.cards[image.key].bands), size)
+            image.key: self._tensor(layers.get(image.key), len(self._cards[image.key].bands), size)
             for image in self.inputs
         }
         target = torch.from_numpy(np.array(layers.get(TARGET, read.label), order="C"))
-        clouds = cloud_share(layers, self.task, read.cards) if isinstance(self.task, Restoration) else np.nan
+        clouds = cloud_share(layers, self.task, self._cards) if isinstance(self.task, Restoration) else np.nan
         return _Item(images=images, target=target, clouds=clouds, name=self._name(window))
 
     def _read(self, number: int, bad: list[str]) -> tuple[Window, ReadSample]:
@@ -162,7 +170,7 @@ class TaskDataset(Dataset[TaskBatch]):
         return crop(read.layers, *corner, self.size)
 
     def _change(
-        self, layers: dict[str, NDArray[np.generic]], read: ReadSample, rng: np.random.Generator
+        self, layers: dict[str, NDArray[np.generic]], rng: np.random.Generator
     ) -> dict[str, NDArray[np.generic]]:
         """Training's random changes."""
         if self.config.augment:
@@ -170,7 +178,7 @@ class TaskDataset(Dataset[TaskBatch]):
         keys = [image.key for image in self.inputs if image.key in layers]
         if self.config.jitter:
             images = {key: layers[key].astype(np.float32) for key in keys}
-            layers = layers | jitter_radiometry(images, read.cards, self.config.jitter, rng)
+            layers = layers | jitter_radiometry(images, self._cards, self.config.jitter, rng)
         if self.config.sensor_dropout:
             over = self.task.over if isinstance(self.task, Restoration) else None
             sensors = list(dict.fromkeys(key.partition("@")[0] for key in keys))
@@ -180,6 +188,14 @@ class TaskDataset(Dataset[TaskBatch]):
                 key: layer for key, layer in layers.items() if key == TARGET or key.partition("@")[0] not in missing
             }
         return layers
+
+    def _centred(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Heights to predict from images that have none are those above the square's own mean."""
+        alone = isinstance(self.task, Restoration) and self.task.over is None
+        if not alone or self._cards[TARGET].centre != "image" or not np.isfinite(target).any():
+            return target
+        heights = target.astype(np.float64)
+        return np.asarray(heights - np.nanmean(heights), np.float32)
 
     def _tensor(self, layer: NDArray[np.generic] | None, bands: int, size: tuple[int, ...]) -> Tensor:
         if layer is None:
@@ -195,6 +211,8 @@ class TaskDataset(Dataset[TaskBatch]):
         height, width = self._reader.grid_of(self._samples[position][1])
         if isinstance(self.task, Classification):
             return [Window(position, 0, 0, height, width)]
+        if self.training:
+            return [Window(position, 0, 0, height, width)] * max(round(height * width / self.size**2), 1)
         rows, columns = (_starts(length, self.size) for length in (height, width))
         return [Window(position, row, column, height, width) for row in rows for column in columns]
 

@@ -100,7 +100,8 @@ def load_task_data(
     splits["train"] = draw_labels(splits["train"], config, one_label=_has_one_label(task))
     digests = {name: _digest(manifests) for name, manifests in splits.items()}
     _require_digests(config, digests)
-    build = partial(TaskDataset, inputs=inputs, task=task, labels=labels, seed=seed)
+    cards = _agree_on_cards(selected)
+    build = partial(TaskDataset, inputs=inputs, task=task, labels=labels, cards=cards, seed=seed)
     data = {name: build(part, config=config, training=name == "train") for name, part in splits.items()}
     full = None
     if config.wald is not None and "test" in splits:
@@ -111,7 +112,7 @@ def load_task_data(
         test=data.get("test"),
         full_resolution=full,
         classes=labels.classes if labels else (),
-        cards=_agree_on_cards(selected),
+        cards=cards,
         digests=digests,
         truths={name: _digest([_truth_of(one, task) for one in manifests]) for name, manifests in splits.items()},
         notes=tuple(notes),

@@ -16,7 +16,6 @@ from msgfm.data.tasks.wald import degrade
 from msgfm.errors import InputError
 from msgfm.models.inputs import InputImage
 from msgfm.models.tasks import Classification, Restoration
-from msgfm.sensors import Sensor
 
 TARGET = "target"
 """Key of what is to be predicted, among layers; images' keys are names of sensors."""
@@ -30,12 +29,10 @@ class ReadSample:
 
     Args:
         layers: images by key (C, H, W), bands as the inputs name them; and, by `TARGET`, a mask (H, W) or an image.
-        cards: of the inputs (and, by `TARGET`, of the image to predict), with the bands that are used.
         label: of an image that is classified.
     """
 
     layers: dict[str, NDArray[np.generic]]
-    cards: dict[str, Sensor]
     label: NDArray[np.generic] = field(default_factory=lambda: np.zeros(0))
 
 
@@ -69,7 +66,6 @@ class SampleReader:
         Raises:
             InputError: as `read_sample` and `Labels`.
         """
-        cards = {image.key: _card(manifest, image) for image in self.inputs}
         if self.wald is not None:
             images, whole = self._degraded(manifest, sample, self.wald)
         else:
@@ -84,14 +80,13 @@ class SampleReader:
             layers[TARGET] = _bands(whole[target.key], manifest, target)
             if self.wald is None and target.key in layers:
                 layers[TARGET] = np.full_like(layers[TARGET], np.nan)
-            cards[TARGET] = _card(manifest, target)
             if sample.mask is not None and "cloud" in manifest.mask_classes.values():
                 layers[CLOUDS] = _CLOUDS.of_pixels(manifest, sample)
         elif isinstance(self.task, Classification):
             label = _require(self.labels).of_image(sample)
         else:
             layers[TARGET] = _require(self.labels).of_pixels(manifest, sample)
-        return ReadSample(layers=layers, cards=cards, label=label)
+        return ReadSample(layers=layers, label=label)
 
     def _degraded(self, manifest: Manifest, sample: Sample, ratio: int) -> tuple[dict[str, Image], dict[str, Image]]:
         """Inputs degraded by the ratio, on the target's own grid, and all images as they were."""
@@ -110,11 +105,6 @@ def _require(labels: Labels | None) -> Labels:
     if labels is None:
         raise InputError("a task with classes has no labels")
     return labels
-
-
-def _card(manifest: Manifest, image: InputImage) -> Sensor:
-    card = manifest.sensors[image.sensor]
-    return card if image.bands is None else card.select(image.bands)
 
 
 def _bands(values: Image, manifest: Manifest, image: InputImage) -> Image:

@@ -11,6 +11,7 @@ from msgfm.data.tasks.config import DataConfig
 from msgfm.errors import InputError
 
 _TRAIN, _VAL, _TEST = "train", "val", "test"
+_DRAW = "task"  # not the draw that indexing makes with the same seed: its scenes are gone from the training split
 
 
 def split_samples(manifests: Sequence[Manifest], config: DataConfig) -> dict[str, list[Manifest]]:
@@ -28,7 +29,7 @@ def split_samples(manifests: Sequence[Manifest], config: DataConfig) -> dict[str
             sample.scene
             for manifest in splits[_TRAIN]
             for sample in manifest.samples
-            if draw_split(sample.scene, config.val_fraction, config.seed) == _VAL
+            if draw_split(f"{_DRAW}:{sample.scene}", config.val_fraction, config.seed) == _VAL
         }
         splits[_VAL] = _where(splits[_TRAIN], lambda sample: sample.scene in held_out)
         splits[_TRAIN] = _where(splits[_TRAIN], lambda sample: sample.scene not in held_out)
