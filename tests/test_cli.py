@@ -55,7 +55,7 @@ def recipe(world: Path, tmp_path: Path) -> Path:
         ("model.encoder={preset: huge}", ["no encoder preset 'huge'", "base, small, tiny"]),
         ("sources.both.split=test", ["source both", "both.parquet", "no samples of split 'test'"]),
         ("sources.both.sensors=[sentinel3]", ["source both", "'sentinel3' has no card", "rgb, sentinel1"]),
-        ("init_from=weights.pth", ["init_from", "weights.pth", "safetensors"]),
+        ("init_from=weights.pth", ["init_from", "weights.pth", "No such file"]),
         ("hardware.accelerator=tpux", ["hardware", "tpux"]),
         ("epochs", ["'epochs' is not an override", "key.sub=value"]),
     ],

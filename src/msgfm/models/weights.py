@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -14,6 +17,9 @@ from msgfm.errors import InputError
 from msgfm.files import write_atomically
 
 WEIGHTS = "model.safetensors"
+
+# What published files wrap their weights in; DINO keeps a student beside the teacher, which is the one to use.
+_WRAPPERS = ("model", "state_dict", "teacher")
 
 
 def write_weights(model: nn.Module, folder: Path) -> None:
@@ -36,6 +42,36 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         return load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read {folder / WEIGHTS}: {error}; copy or download it again") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Reads names and tensors of a safetensors or PyTorch file; the wrappers of published files are opened.
+
+    Raises:
+        InputError: no such file, not such a file, or one that holds more than tensors and plain values.
+    """
+    try:
+        content: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is no file of weights, or holds Python objects beside them, which are not run here; where you "
+            f"trust it, keep its tensors alone: torch.save(torch.load({path.name!r}, weights_only=False)['model'], "
+            f"'weights.pth')"
+        ) from error
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
+        raise InputError(f"cannot read weights {path}: {error}") from error
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} holds no tensors by name; it holds {type(content).__name__}")
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

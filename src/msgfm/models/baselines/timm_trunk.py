@@ -6,6 +6,7 @@ ViT with a decoder beside it, Scale-MAE with positions in metres. Which file fit
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 
 from msgfm.config import Config
 from msgfm.errors import InputError
-from msgfm.models.baselines.checkpoints import LoadReport, find_prefix, read_weights
+from msgfm.models.baselines.checkpoints import LoadReport, find_prefix
 from msgfm.models.baselines.first_conv import adapt_first_conv, bands_of_weights
 from msgfm.models.baselines.positions import use_positions_in_metres
 from msgfm.models.baselines.statistics import Statistics
 from msgfm.models.inputs import InputImage
+from msgfm.models.weights import read_checkpoint
 from msgfm.sensors import Band
 
 # What makes the models of a module of timm take images of any size.
@@ -114,7 +116,7 @@ class TimmTrunk(nn.Module):
         Raises:
             InputError: not readable, of another kind of encoder, or of another shape.
         """
-        source, own = read_weights(path), self.encoder.state_dict()
+        source, own = read_checkpoint(path), self.encoder.state_dict()
         anchor = f"{self.encoder.pretrained_cfg['first_conv']}.weight"
         if any("channel_embed" in name for name in source):
             raise InputError(
@@ -157,8 +159,9 @@ def _make_encoder(backbone: TimmBackbone, in_chans: int) -> tuple[Any, list[int]
     """The encoder without its head, and which of its intermediate maps are looked at."""
     timm = _import_timm()
     if not timm.is_model(backbone.name):
-        near = timm.list_models(f"*{backbone.name.split('_')[0]}*")[:5]
-        raise InputError(f"backbone.name: timm {timm.__version__} has no {backbone.name!r}; it has {', '.join(near)}")
+        near = difflib.get_close_matches(backbone.name, timm.list_models(), n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise InputError(f"backbone.name: timm {timm.__version__} has no {backbone.name!r}{hint}")
     settings = dict(_ANY_SIZE.get(timm.model_entrypoint(backbone.name).__module__, {}))
     if backbone.drop_path_rate:
         settings["drop_path_rate"] = backbone.drop_path_rate

@@ -81,7 +81,7 @@ class PretrainConfig(Config):
         epochs: passes over the mixture: rounds until every source has been seen whole.
         image_size: side of the random crop in pixels.
         seed: of weights, order, crops, masks, partners and noise.
-        init_from: Swin weights to start the encoder from (SimMIM, GFM, timm), as a safetensors file; null is from
+        init_from: Swin weights to start the encoder from (SimMIM, GFM, timm), safetensors or PyTorch; null is from
             scratch, which the paper found better.
         skip_bad: how many unreadable samples a run may replace before it ends; they are listed at the end.
     """

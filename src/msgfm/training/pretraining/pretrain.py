@@ -18,7 +18,7 @@ from msgfm.data.mixture import Batch, MixtureDataset, MixtureSampler
 from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import import_simmim, save_pretrained
-from msgfm.models.weights import WEIGHTS, load_strictly
+from msgfm.models.weights import WEIGHTS, load_strictly, read_checkpoint
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same, save_checkpoint
 from msgfm.training.folder import RUN_FACTS, prepare_run_folder
 from msgfm.training.hardware import make_fabric
@@ -147,14 +147,10 @@ def build_model(plan: Plan, console: Console) -> MsGFM:
     path = plan.config.init_from
     if path is None:
         return MsGFM(plan.model)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"init_from: cannot read {path} as safetensors: {error}") from error
-    model, report = import_simmim(weights, plan.model)
+        model, report = import_simmim(read_checkpoint(path), plan.model)
+    except InputError as error:
+        raise InputError(f"init_from: {error}") from error
     console.print(
         f"encoder from {path}: {len(report.loaded)} tensors loaded ({len(report.interpolated)} interpolated), "
         f"{len(report.new)} new, {len(report.unused)} of the file unused"
