@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
@@ -53,6 +53,12 @@ def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
                 raise typer.Exit(2) from error
 
     return wrapped
+
+
+def tell_left_out(messages: Iterable[str]) -> None:
+    """What was left out, a line each."""
+    for message in messages:
+        errors.print(f"left out: {escape(message)}", highlight=False)
 
 
 def given_options(context: typer.Context) -> frozenset[str]:

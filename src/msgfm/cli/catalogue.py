@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from msgfm.cli.app import data_app, errors, given_options, out, reports_input_errors
+from msgfm.cli.app import data_app, given_options, out, reports_input_errors, tell_left_out
 from msgfm.cli.checks import ACCEPT_HELP
 from msgfm.errors import InputError
 
@@ -124,8 +124,7 @@ def data_stac(
     if dry_run:
         return
     result = collect(request, found, val_fraction=val_fraction, seed=seed)
-    for message in result.left_out:
-        errors.print(f"left out: {escape(message)}", highlight=False)
+    tell_left_out(result.left_out)
     report = check_manifest(result.manifest, limit=check, accept=accept or ())
     try:
         report.require_no_errors()

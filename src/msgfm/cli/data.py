@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from msgfm.cli.app import data_app, errors, out, reports_input_errors
+from msgfm.cli.app import data_app, errors, out, reports_input_errors, tell_left_out
 
 if TYPE_CHECKING:
     from msgfm.data.records import Manifest
@@ -40,8 +41,6 @@ def data_stats(
 
         msgfm data stats a.parquet b.parquet --out cards --json statistics.json
     """
-    import os
-
     from msgfm.data.records import read_manifest
     from msgfm.data.statistics import card_paths, class_tables, measure, statistics_table, write_cards, write_json
     from msgfm.files import require_writable
@@ -56,11 +55,10 @@ def data_stats(
         split=split,
         sensors=sensor,
         cloudy=cloudy,
-        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        workers=_one_a_core() if workers is None else workers,
         skip_bad=skip_bad,
     )
-    for message in measurement.left_out:
-        errors.print(f"left out: {escape(message)}", highlight=False)
+    tell_left_out(measurement.left_out)
     for measured in measurement.sensors.values():
         out.print(statistics_table(measured))
     for table in class_tables(measurement.classes):
@@ -82,6 +80,10 @@ def _origin(sensor: str, names: list[str], contents: list[Manifest], split: str,
     """What a sensor was measured on, for its card's description."""
     files = (name for name, content in zip(names, contents, strict=True) if sensor in content.sensors)
     return f"{', '.join(files)} (split {split}{', with cloudy images' if cloudy else ''})"
+
+
+def _one_a_core() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 @data_app.command("synth")
@@ -114,7 +116,6 @@ def data_synth(
 
         msgfm data synth world --scenes 1000 --kinds sen12ms,rgb_dsm --size 256
     """
-    import os
     import shlex
 
     from msgfm.data.synthetic import KINDS, write_world
@@ -127,7 +128,7 @@ def data_synth(
         size=size,
         kinds=chosen,
         offset=offset,
-        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        workers=_one_a_core() if workers is None else workers,
     )
     out.print(f"{folder} has {scenes} scenes of each data set; {made} of them are new", highlight=False)
     for kind in chosen:

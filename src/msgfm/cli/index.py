@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from msgfm.cli.app import data_app, errors, given_options, out, reports_input_errors
+from msgfm.cli.app import data_app, given_options, out, reports_input_errors, tell_left_out
 from msgfm.cli.checks import ACCEPT_HELP
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def data_index(
     report = check_manifest(result.manifest, limit=check, accept=accept or ())
     report.require_no_errors()
     write_manifest(result.manifest, manifest)
-    for message in result.left_out:
-        errors.print(f"left out: {escape(message)}", highlight=False)
+    tell_left_out(result.left_out)
     for line in _summary(result):
         out.print(line, highlight=False)
     out.print(f"wrote {manifest}, digest {result.manifest.digest[:16]}", highlight=False)

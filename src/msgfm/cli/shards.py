@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from msgfm.cli.app import data_app, errors, out, reports_input_errors, stoppable
+from msgfm.cli.app import data_app, errors, out, reports_input_errors, stoppable, tell_left_out
 
 
 @data_app.command("shard")
@@ -55,9 +55,7 @@ def data_shard(
     )
     with stoppable("stopped; the same command goes on"):
         index = write_shards(read_manifest(manifest), target, options)
-    for name, message in index.left_out.items():
-        if message != NO_DATA:
-            errors.print(f"left out: sample {escape(name)}: {escape(message)}", highlight=False)
+    tell_left_out(f"sample {name}: {message}" for name, message in index.left_out.items() if message != NO_DATA)
     if dropped := list(index.left_out.values()).count(NO_DATA):
         out.print(f"dropped {dropped} tile{'s' if dropped > 1 else ''} without data", highlight=False)
     samples = sum(chunk.samples for chunk in index.chunks)
