@@ -98,6 +98,12 @@ class Sample:
         """Names of the sensors that saw it."""
         return tuple(dict.fromkeys(image.sensor for image in self.images))
 
+    @property
+    def files(self) -> tuple[RasterFile, ...]:
+        """Those of its images, and last that of its mask, if it has one."""
+        files = tuple(file for image in self.images for file in image.files)
+        return files if self.mask is None else (*files, self.mask)
+
 
 _FILE = pa.struct(
     [

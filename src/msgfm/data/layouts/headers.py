@@ -28,7 +28,7 @@ def check_headers(
         left out whole.
     """
     samples = list(samples)
-    paths = sorted({file.path for sample in samples for file in _files(sample)})
+    paths = sorted({file.path for sample in samples for file in sample.files})
     with ThreadPoolExecutor(_THREADS) as pool:
         opened = track(pool.map(lambda path: _header(root / path), paths), "looking into files", len(paths))
         headers = dict(zip(paths, opened, strict=True))
@@ -44,11 +44,6 @@ def check_headers(
             continue
         good.append(replace(sample, images=filled))
     return good, problems
-
-
-def _files(sample: Sample) -> list[RasterFile]:
-    images = [file for image in sample.images for file in image.files]
-    return images if sample.mask is None else [*images, sample.mask]
 
 
 def _header(path: Path) -> Header:

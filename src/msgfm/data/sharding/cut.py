@@ -72,9 +72,8 @@ def _tiles(manifest: Manifest, sample: Sample, size: int) -> Iterator[Sample]:
 
 def _grids(manifest: Manifest, sample: Sample) -> dict[RasterFile, tuple[int, int]]:
     """Rows and columns of each file, or of its window."""
-    files = [file for image in sample.images for file in image.files] + ([sample.mask] if sample.mask else [])
     grids = {}
-    for file in files:
+    for file in sample.files:
         if file.window is not None:
             grids[file] = file.window[2:]
         else:

@@ -22,8 +22,7 @@ def fingerprint(root: Path, samples: Iterable[Sample]) -> str:
     """
     facts: dict[str, list[int] | str | None] = {}
     for sample in samples:
-        files = [file for image in sample.images for file in image.files]
-        for file in files if sample.mask is None else [*files, sample.mask]:
+        for file in sample.files:
             if is_place(file.path):
                 name = parse_place(file.path)[0]
                 facts[name] = _checksums(root).get(name)
