@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from msgfm.data.checks import Finding, check_sample, require_no_errors
-from msgfm.data.records import Manifest, RasterFile, Sample
+from msgfm.data.records import Manifest, RasterFile, Sample, sample_to_dict
 from msgfm.data.sharding.cut import NO_DATA, name_of_whole
 from msgfm.data.sharding.plan import Plan, ShardOptions
 from msgfm.data.shards.chunks import chunk_name, place_of
@@ -38,7 +38,7 @@ def pack_samples(plan: Plan, number: int) -> tuple[list[bytes], list[dict[str, A
             require_few(left_out, plan.options)
         else:
             items.append(item)
-            rows.append(asdict(packed))
+            rows.append(sample_to_dict(packed))
     return items, rows, left_out
 
 
