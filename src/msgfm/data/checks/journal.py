@@ -13,8 +13,7 @@ from typing import IO, Any
 from msgfm.data.checks.findings import Finding
 from msgfm.data.checks.sums import Source
 from msgfm.data.checks.tally import Judge
-from msgfm.errors import InputError
-from msgfm.files import write_atomically
+from msgfm.files import require_writable, write_atomically
 
 
 @contextmanager
@@ -24,8 +23,7 @@ def write_findings(path: Path) -> Iterator[Journal]:
     Raises:
         InputError: the path is a folder, its folder cannot be written, or the disk is full.
     """
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder; name a file, as {path / 'findings.json'}")
+    require_writable(path)
     with (
         write_atomically(path) as temporary,
         temporary.open("w", encoding="utf-8") as file,

@@ -54,7 +54,9 @@ class Report:
 
     def numbers(self) -> dict[str, Any]:
         """How much was checked and found, accepted or not, for programs."""
-        counts = {severity: sum(n for group, n in self.counts.items() if group[0] == severity) for severity in _COLOURS}
+        counts = {
+            severity: sum(n for group, n in self.counts.items() if group[0] == severity) for severity in SEVERITIES
+        }
         return {"checked": self.checked, "samples": self.samples, "accepted": self.accepted, "counts": counts}
 
     def table(self, examples: int = 2) -> Parts:
