@@ -39,9 +39,7 @@ def from_plain(data: NDArray[np.uint8], kind: np.dtype[Any], shape: tuple[int, .
     return data.view(kind).reshape(shape)
 
 
-def measure(
-    images: list[NDArray[Any]], name: str, codec: Any, rounds: int
-) -> tuple[float, float]:  # fmt: skip
+def measure(images: list[NDArray[Any]], name: str, codec: Any, rounds: int) -> tuple[float, float]:
     """Compression ratio, and milliseconds to read an image back (median of rounds, mean over the images)."""
     apply: Callable[[NDArray[Any]], NDArray[np.uint8]] = FILTERS.get(name, plain)
     undo = UNDONE.get(name, from_plain)
