@@ -180,15 +180,18 @@ def test_only_a_model_is_published(folder, tmp_path, monkeypatch):
             calls.append(("create", (name, private)))
 
         def upload_folder(self, repo_id: str, folder_path: Path, allow_patterns: list[str]) -> str:
-            calls.append(("upload", (repo_id, folder_path, sorted(allow_patterns))))
+            sent = {path.name for pattern in allow_patterns for path in folder_path.glob(pattern)}
+            calls.append(("upload", (repo_id, folder_path, sorted(sent))))
             return "https://hub/commit"
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     with pytest.raises(InputError, match="holds no msgfm model"):
         push_to_hub(tmp_path, "me/x")
     assert calls == []
+    for name in ("README.md", "missing_sensors.png", "log.csv"):
+        (folder / name).write_text("")
     assert push_to_hub(folder, "me/x", private=True) == "https://hub/commit"
-    files = ["config.json", "model.safetensors", "run.json"]
+    files = ["README.md", "config.json", "missing_sensors.png", "model.safetensors"]
     assert calls == [("create", ("me/x", True)), ("upload", ("me/x", folder, files))]
 
 

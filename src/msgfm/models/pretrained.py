@@ -26,6 +26,8 @@ from msgfm.models.weights import WEIGHTS, load_strictly, read_weights, resize_wi
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 PRETRAINED, DOWNSTREAM = "pretrained", "downstream"
+_PUBLISHED = [WEIGHTS, CONFIG, "run.json", "README.md", "recipe.yaml", "metrics.json", "missing_sensors.*"]
+"""What goes to the hub of a folder that training left, as far as it is there."""
 
 
 def save_pretrained(model: MsGFM | DownstreamModel, folder: Path) -> None:
@@ -132,7 +134,7 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
     load_model_config(folder)  # refuse to publish what nobody could load
     api = HfApi()
     api.create_repo(repo_id, private=private, exist_ok=True)
-    return str(api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=[WEIGHTS, CONFIG, "run.json"]))
+    return str(api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=_PUBLISHED))
 
 
 @dataclass(frozen=True, kw_only=True)
