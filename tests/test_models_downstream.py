@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_downstream import ENCODER, MIXTURE, TASKS, describe, images_for, make, photograph, pretrained
+from small_downstream import CARDS, ENCODER, MIXTURE, TASKS, describe, images_for, make, photograph, pretrained
 from small_swins import same_weights
 from torch import Tensor
 from typer.testing import CliRunner
@@ -181,10 +181,11 @@ def test_arrays_are_taken_and_the_mode_stays() -> None:
     model = make("segmentation", encoder=MIXTURE | {"drop_path_rate": 0.5})
     images = images_for(model)
     wanted = model.predict(images)
-    model.train()
+    model.train().trunk.eval()
     arrays = {key: image.numpy() for key, image in images.items()}
     assert torch.equal(model.predict(arrays), wanted)
-    assert model.training
+    assert model.head.training
+    assert not model.trunk.training
     assert all(not output.requires_grad for output in [model.predict(images)])
 
 
@@ -274,6 +275,16 @@ def test_info_describes_a_fine_tuned_folder(task: str, tmp_path: Path) -> None:
     assert task.replace("_", " ") in told.output
     inputs = TASKS[task][1]
     assert all(key in told.output for key in inputs)
+
+
+def test_info_names_another_backbone(tmp_path: Path) -> None:
+    rule = {"kind": "rule", "rule": "copy"}
+    cards = [*CARDS, load_sensor("landsat8")]  # which has no statistics, and is not looked at
+    save_pretrained(DownstreamModel(describe("restoration", backbone=rule, sensors=cards)), tmp_path)
+    told = CliRunner().invoke(app, ["info", str(tmp_path)])
+    assert told.exit_code == 0, told.output
+    assert "rule, rule copy" in told.output
+    assert "Swin" not in told.output
 
 
 def test_a_task_is_learnt() -> None:

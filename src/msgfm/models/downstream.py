@@ -176,12 +176,13 @@ class DownstreamModel(nn.Module):
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         tensors = {key: as_image(key, image).to(device) for key, image in images.items()}
         self.inputs.check(tensors, allow_missing=allow_missing)
-        was_training = self.training
+        modes = [(module, module.training) for module in self.modules()]  # parts may be frozen
         self.eval()
         try:
             output = cast(Tensor, self(tensors))
         finally:
-            self.train(was_training)
+            for module, training in modes:
+                module.training = training
         task = self.config.task
         if isinstance(task, Restoration):
             return output
