@@ -12,14 +12,14 @@ from torch import Tensor
 
 from msgfm.errors import InputError
 from msgfm.models.msgfm import MsGFM, MsGFMConfig
-from msgfm.models.pretrained import ImportReport, import_simmim
+from msgfm.models.pretrained import import_simmim
 from msgfm.models.weights import read_checkpoint
 from msgfm.sensors import load_sensor
 
 _SENSOR = "rgb"
 
 
-def load_swin(path: Path) -> tuple[MsGFM, ImportReport]:
+def load_swin(path: Path) -> MsGFM:
     """Builds the model that a file of Swin weights is of, and fills it (`import_simmim`).
 
     Its one sensor is `rgb`, whose card normalises as SimMIM, GFM and ImageNet's training do.
@@ -28,13 +28,16 @@ def load_swin(path: Path) -> tuple[MsGFM, ImportReport]:
         path: safetensors or PyTorch, of SimMIM, GFM, the authors' Swin or timm's.
 
     Raises:
-        InputError: not readable, or not such a Swin.
+        InputError: not readable, not such a Swin, or not all of it.
     """
     state = read_checkpoint(path)
     try:
-        return import_simmim(state, config_of_swin(state))
+        model, report = import_simmim(state, config_of_swin(state))
     except (InputError, ValidationError) as error:
         raise InputError(f"{path}: {error}") from error
+    if missing := [name for name in report.new if name.startswith(("encoder.", "patch_embed."))]:
+        raise InputError(f"{path} lacks {len(missing)} tensors of its encoder, as {missing[0]}; copy it again")
+    return model
 
 
 def config_of_swin(state: Mapping[str, Tensor]) -> MsGFMConfig:

@@ -10,6 +10,7 @@ from torch import nn
 from msgfm.config import config_from_dict, config_to_dict
 from msgfm.data.tasks import TaskData
 from msgfm.errors import InputError
+from msgfm.models.baselines.simmim import load_swin
 from msgfm.models.downstream import DownstreamConfig, DownstreamModel, build_downstream
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.patch_embed import PatchEmbedConfig
@@ -22,13 +23,15 @@ from msgfm.training.finetuning.config import FinetuneConfig
 
 
 def load_init(config: FinetuneConfig) -> MsGFM | None:
-    """The pretrained model of a recipe; None starts at random.
+    """The pretrained model of a recipe, a folder of ours or a file of Swin weights; None starts at random.
 
     Raises:
-        InputError: no such folder, or a model that was fine-tuned already.
+        InputError: no such folder or file, or a model that was fine-tuned already.
     """
     if config.init is None:
         return None
+    if config.init.is_file():
+        return load_swin(config.init)
     model = from_pretrained(config.init)
     if not isinstance(model, MsGFM):
         raise InputError(f"init: {config.init} holds a fine-tuned model; give the folder of a pretrained one")

@@ -90,7 +90,8 @@ class FinetuneConfig(Config):
         data: samples, splits, crops.
         inputs: the images that the model sees, as `sentinel2`, `sentinel2@cloudy` or `sentinel2:B04,B08`.
         task: what it predicts.
-        init: folder of a pretrained model, whose encoder is taken; null starts at random.
+        init: folder of a pretrained model, whose encoder is taken, or a file of Swin weights (SimMIM, GFM, ImageNet);
+            null starts at random.
         transfer: `stack` joins the bands of all inputs in one embedding; `per_sensor` embeds and encodes each sensor by
             itself and joins the feature maps (paper, App. C.2, methods 2 and 1).
         encoder: shape of the encoder where `init` is null; null is then the paper's.

@@ -143,8 +143,9 @@ def digest_of(init: Path | None) -> str:
     """SHA-256 of the weights of a pretrained model; empty without one."""
     if init is None:
         return ""
+    path = init if init.is_file() else init / WEIGHTS
     try:
-        with (init / WEIGHTS).open("rb") as file:
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"init: cannot read {init / WEIGHTS}: {error.strerror or error}") from error
+        raise InputError(f"init: cannot read {path}: {error.strerror or error}") from error
