@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -143,7 +144,12 @@ class DownstreamModel(nn.Module):
         """The trunk's maps, finest first: (B, C_s, ceil(H / stride_s), ceil(W / stride_s)).
 
         For change detection the batch holds the images before, then those after.
+
+        Raises:
+            InputError: the model is a rule, which has none.
         """
+        if not self.trunk.dims:
+            raise InputError(f"backbone {self.config.backbone.kind} makes no feature maps")
         prepared = self.inputs(images)
         return unpad(self._encode(prepared), prepared)
 
@@ -173,7 +179,7 @@ class DownstreamModel(nn.Module):
         Raises:
             InputError: a sensor is missing or unknown, or bands, type or unit are not the card's.
         """
-        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        device = next(itertools.chain(self.parameters(), self.buffers())).device  # a rule has no parameters
         tensors = {key: as_image(key, image).to(device) for key, image in images.items()}
         self.inputs.check(tensors, allow_missing=allow_missing)
         modes = [(module, module.training) for module in self.modules()]  # parts may be frozen

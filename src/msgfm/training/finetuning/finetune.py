@@ -30,6 +30,7 @@ from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table, write_facts
 from msgfm.training.finetuning.pictures import draw_predictions
 from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_metric, seed_folder
+from msgfm.training.finetuning.prior import with_class_prior
 from msgfm.training.finetuning.results import RUN_FACTS
 from msgfm.training.finetuning.schedule import make_optimizer
 from msgfm.training.finetuning.step import State
@@ -73,6 +74,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
         console.print(f"{config.out} is complete, seeds {', '.join(map(str, config.seeds))}; for more: seeds=[...]")
         return 0
     data = load_task_data(config.data, config.task, config.inputs, limits=config.hardware.cache_limits)
+    config = with_class_prior(config, data)
     pretrained = load_init(config)
     fabric = make_fabric(config.hardware, patience=_EVALUATION)
     if fabric.global_rank:
