@@ -55,7 +55,7 @@ def test_from_a_pretrained_model_to_scores_that_its_predictions_give(
         table = pq.read_table(folder / "predictions" / "test.parquet").to_pydict()
         assert len(table["sample"]) == COUNTS["test"]
         probabilities, target = torch.tensor(table["probabilities"]), torch.tensor(table["target"])
-        torch.testing.assert_close(probabilities.sum(1), torch.ones(COUNTS["test"]).double())
+        torch.testing.assert_close(probabilities.sum(1), torch.ones(COUNTS["test"]))
         accuracy = float(multiclass_accuracy(probabilities, target, 3, average="micro"))
         assert metrics_of(folder)["accuracy"] == pytest.approx(accuracy)
         facts = json.loads((folder / "run.json").read_text())

@@ -70,7 +70,16 @@ def read_log(path: Path) -> list[dict[str, str]]:
 class StepLogger:
     """Scalars of a step to every place that the recipe asks for."""
 
-    def __init__(self, run: Path, config: LogConfig, columns: Sequence[str], start_step: int, recipe: Any) -> None:
+    def __init__(
+        self,
+        run: Path,
+        config: LogConfig,
+        columns: Sequence[str],
+        start_step: int,
+        recipe: Any,
+        name: str = "",
+    ) -> None:
+        """Opens all places. On Weights & Biases the run is called `name`; without one, as its folder is."""
         self.config = config
         self._csv = CsvLog(run / "log.csv", columns, start_step)
         self._tensorboard = self._wandb = None
@@ -79,7 +88,7 @@ class StepLogger:
 
             self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=start_step + 1)
         if config.wandb_project:
-            self._wandb = _start_wandb(run, config.wandb_project, recipe)
+            self._wandb = _start_wandb(run, config.wandb_project, name or run.name, recipe)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """One step; `row` has `step` and numbers, and `source` where there are several.
@@ -123,7 +132,7 @@ def require_loggers(config: LogConfig) -> None:
         raise InputError("log.wandb_project needs Weights & Biases: pip install 'msgfm[wandb]'")
 
 
-def _start_wandb(run: Path, project: str, recipe: Any) -> Any:
+def _start_wandb(run: Path, project: str, name: str, recipe: Any) -> Any:
     import wandb
 
-    return wandb.init(project=project, dir=str(run), name=run.name, id=run.name, resume="allow", config=recipe)
+    return wandb.init(project=project, dir=str(run), name=name, id=name, resume="allow", config=recipe)

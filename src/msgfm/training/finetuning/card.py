@@ -22,6 +22,7 @@ from msgfm.training.finetuning.results import (
     read_facts,
     read_missing_sensors,
     read_scores,
+    reported,
 )
 
 MODEL_CARD = "README.md"
@@ -48,10 +49,11 @@ def describe_model(
 ) -> str:
     """The card's text, Markdown."""
     kind = config.task.kind
+    of = f" of {config.task.target.key}" if isinstance(config.task, Restoration) else ""
     inputs = ", ".join(image.key for image in config.inputs)
     parts = [
         f"---\nlibrary_name: msgfm\ntags: [remote-sensing, earth-observation, {kind.replace('_', '-')}]\n---",
-        f"# {kind.replace('_', ' ').capitalize()} from {inputs}",
+        f"# {kind.replace('_', ' ').capitalize()}{of} from {inputs}",
         "## Use",
         _usage(config),
         "## Inputs",
@@ -128,7 +130,7 @@ def _scores(scores: dict[str, SplitScores], facts: RunFacts | None) -> list[str]
     if facts and facts.paper:
         rows.append(["paper", "", *_numbers(facts.paper, names)])
     parts = [_table(["split", "images", *map(_with_arrow, names)], rows)]
-    for split, one in scores.items():
+    for split, one in reported(scores).items():
         for by, groups in (("class", one.per_class), ("band", one.per_band), ("cloud cover (%)", one.by_cloud_cover)):
             if groups:
                 parts += [f"Split {split} by {by}:", _group_table(by, groups)]
@@ -163,7 +165,9 @@ def _origin(facts: RunFacts) -> list[str]:
     init = facts.recipe.get("init")
     best = facts.best
     chosen = f"; best {best.metric} in validation {best.value:.4f}, epoch {best.epoch}" if best else ""
+    manifests = [Path(path).name for path in facts.recipe.get("data", {}).get("manifest", ())]
     lines = [
+        f"- data: {', '.join(manifests) or 'not known'}",
         f"- method: {facts.recipe.get('method', 'finetune')}, transfer: {facts.recipe.get('transfer', 'stack')}",
         f"- started from: {Path(init).name if init else 'random weights'}",
         f"- trained: {facts.steps} steps, seed {facts.seed}{chosen}",

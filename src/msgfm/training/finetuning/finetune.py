@@ -83,6 +83,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
     digest = digest_of(config.init)
     plans = [make_plan(config, data, model.config, seed, fabric.world_size, init_digest=digest) for seed in seeds]
     require_metric(plans[0])
+    _make_loss(plans[0], model)  # refuses weights of classes that there are not
     checkpoints = [find_checkpoint(plan) for plan in plans]
     describe(console, plans[0], model, report)
     # nothing is written before every rank has found all of the above in order
@@ -134,11 +135,18 @@ def describe(console: Console, plan: Plan, model: DownstreamModel, report: Trans
     """Says what is about to happen."""
     config, data = plan.config, plan.data
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    counts = ", ".join(f"{len(one.samples)} {name}" for name, one in splits.items() if one is not None)
     console.print(
         f"{config.method} for {plan.model.task.kind}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M "
-        f"parameters, samples {counts}, seeds {', '.join(map(str, config.seeds))}, out: {config.out}"
+        f"parameters, seeds {', '.join(map(str, config.seeds))}, out: {config.out}"
     )
+    if config.optim.warmup_epochs >= config.epochs and trains(plan, model):
+        console.print(
+            f"  the whole run of {config.epochs} epochs is warm-up (optim.warmup_epochs="
+            f"{config.optim.warmup_epochs:g}); optim.lr is not reached"
+        )
+    for name, one in splits.items():
+        if one is not None:
+            console.print(f"  {name}: {len(one.samples)} samples, digest {data.digests[name]}", highlight=False)
     for note in (*data.notes, *report.describe()):
         console.print(f"  {note}", markup=False, highlight=False)
 
@@ -178,9 +186,7 @@ def _train(
     for module in model.modules():
         if isinstance(module, SwinEncoder):
             module.set_grad_checkpointing(plan.config.hardware.grad_checkpointing)
-    target = plan.model.task
-    card = target.target.card(plan.model.sensors) if isinstance(target, Restoration) else None
-    loss = LossOfModel(model, plan.config.loss, target, card)
+    loss = _make_loss(plan, model)
     optimizer = make_optimizer(model, model.layers(), plan.config.optim)
     if checkpoint:
         load_strictly(model, checkpoint.content["model"], str(checkpoint.path))
@@ -192,6 +198,12 @@ def _train(
         console.print(f"resuming {checkpoint.path} after step {state.step} of {plan.total_steps}")
     train(fabric, plan, state, wrapped, cast(AdamW, wrapped_optimizer), stop, console)
     return state
+
+
+def _make_loss(plan: Plan, model: DownstreamModel) -> LossOfModel:
+    task = plan.model.task
+    card = task.target.card(plan.model.sensors) if isinstance(task, Restoration) else None
+    return LossOfModel(model, plan.config.loss, task, card)
 
 
 def _finish(
@@ -217,7 +229,7 @@ def _finish(
     write_facts(plan, state, model, report.describe(), started)
     describe_run(plan.folder)
     console.print(scores_table(plan, scores))
-    shutil.rmtree(plan.folder / "checkpoints")  # as nothing is left to resume
+    shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)  # nothing is left to resume
     for message in state.bad:
         console.print(f"left out: {message}", markup=False, highlight=False)
     console.print(f"done: {plan.folder}  (open report.html there; load with msgfm.from_pretrained)")

@@ -46,7 +46,7 @@ class LossOfModel(nn.Module):
         """The losses of a batch: images by key, target as in `TaskBatch`."""
         output = self.model(images)
         task = self.task(output.float(), target)
-        auxiliary = cast("TaskModel", self.model).auxiliary
+        auxiliary = cast("TaskModel", self.model).auxiliary.to(task.device)
         return Losses(task + self.auxiliary_weight * auxiliary, task.detach(), auxiliary.detach())
 
 

@@ -19,6 +19,7 @@ from msgfm.training.finetuning.results import (
     Values,
     read_facts,
     read_scores,
+    reported,
 )
 from msgfm.training.logs import read_log
 from msgfm.training.plots import COLOURS, draw_bars, draw_confusion
@@ -106,7 +107,7 @@ def _scores(scores: Mapping[str, SplitScores], paper: Mapping[str, float]) -> It
     ]
     rows += [("paper", "", paper)] if paper else []
     yield _table(names, rows)
-    for split, one in scores.items():
+    for split, one in reported(scores).items():
         for by, groups in (("class", one.per_class), ("band", one.per_band), ("cloud cover, %", one.by_cloud_cover)):
             yield from _bars(split, by, groups)
         if one.confusion:

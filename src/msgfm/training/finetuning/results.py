@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +99,11 @@ def write_scores(folder: Path, split: str, scores: SplitScores) -> None:
     text = json.dumps({name: json.loads(one.model_dump_json()) for name, one in kept.items()}, indent=1)
     with write_atomically(folder / SCORES) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def reported(scores: Mapping[str, SplitScores]) -> dict[str, SplitScores]:
+    """The splits that are shown in detail: those that did not pick the weights, if there are any."""
+    return {split: one for split, one in scores.items() if split != "val" or len(scores) == 1}
 
 
 class DataFacts(_Written):

@@ -171,4 +171,5 @@ def save(fabric: Fabric, plan: Plan, state: State, model: DownstreamModel, optim
 def _make_logger(plan: Plan, state: State) -> StepLogger:
     names = metric_names(plan.model, plan.config.data) if plan.data.val is not None else []
     columns = [*STEP_COLUMNS, *(f"val/{name}" for name in names)]
-    return StepLogger(plan.folder, plan.config.log, columns, state.step, config_to_dict(plan.config))
+    name = f"{plan.config.out.name}-{plan.folder.name}"
+    return StepLogger(plan.folder, plan.config.log, columns, state.step, config_to_dict(plan.config), name)
