@@ -39,7 +39,11 @@ def folder(tmp_path: Path) -> Path:
         1,
         {"accuracy": 0.875, "f1_macro": None},
         per_class={"forest": {"f1": 0.75}, "water": {"f1": None}},
-        recipe={"paper": {"accuracy": 0.9}, "init": "somewhere/else/pretrained"},
+        recipe={
+            "paper": {"accuracy": 0.9},
+            "init": "somewhere/else/pretrained",
+            "data": {"manifest": ["somewhere/both.parquet"]},
+        },
     )
     save_model(made, TASK, "sentinel1", "sentinel2@cloudy:B04,B03")
     return made
@@ -81,6 +85,7 @@ def test_it_says_how_good_it_is_and_on_what(folder: Path) -> None:
     assert ["paper", "", "0.9000", "n/a"] in rows
     assert ["forest", "0.7500"] in rows and ["water", "n/a"] in rows
     assert ["test", "24", f"`{'1' * 64}`"] in rows
+    assert "data: both.parquet\n" in text
     assert "started from: pretrained\n" in text and "somewhere" not in text
     assert "Missing sensors" not in text
 
@@ -101,7 +106,16 @@ def test_a_restored_image_is_described(tmp_path: Path) -> None:
     write_model_card(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "An image (B, 2, H, W) of `sentinel2` in reflectance, bands B04, B03." in text
+    assert "# Restoration of sentinel2 from sentinel1, sentinel2@cloudy\n" in text
     assert "Scores" not in text
+
+
+def test_details_are_of_the_split_that_picked_no_weights(folder: Path) -> None:
+    write_scores(folder, "val", split_scores({"accuracy": 0.5, "f1_per_class": {"forest": 0.125}}, 7))
+    write_model_card(folder)
+    rows = rows_of((folder / "README.md").read_text())
+    assert ["val", "7", "0.5000", "n/a"] in rows
+    assert ["forest", "0.7500"] in rows and ["forest", "0.1250"] not in rows
 
 
 def test_computed_scores_are_found_where_they_belong(tmp_path: Path) -> None:

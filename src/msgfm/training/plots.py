@@ -39,6 +39,7 @@ def draw_bars(
         axis.bar(places, values, width, yerr=errors or None, label=name, color=COLOURS[i % len(COLOURS)], capsize=2)
     axis.set_xticks(range(len(groups)), groups, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     axis.tick_params(labelsize=8)
+    axis.set_xlim(-0.5, len(groups) - 0.5)  # also where the last has no bar
     axis.set_ylabel(measure)
     if len(series) > 1:
         axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
