@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from html_pages import Page
 from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import refused, run
+from small_tasks import write_finetune_recipe, write_task_data
 
 from msgfm.training.comparison.runs import load_runs
 from msgfm.training.comparison.table import Cell, Comparison, Row, compare_metrics
@@ -226,3 +228,25 @@ def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
     tags = [tag for tag, _ in page.tags]
     assert tags.count("b") == 1 and "w" not in tags
     assert len(page.pictures()) == 2 and all(picture.startswith(b"\x89PNG") for picture in page.pictures())
+
+
+@pytest.mark.slow
+def test_runs_with_other_inputs_are_compared_on_one_truth(tmp_path: Path) -> None:
+    recipe = write_finetune_recipe(
+        tmp_path / "r.yaml", write_task_data(tmp_path / "data"), "classification", epochs=1, seeds=[0, 1]
+    )
+    run("finetune", recipe, f"out={tmp_path / 'both'}")
+    run("finetune", recipe, f"out={tmp_path / 'radar'}", "inputs=[sentinel1]")
+    run("compare", tmp_path / "both", tmp_path / "radar", "--out", tmp_path / "t.csv")
+    rows = numbers_of(tmp_path / "t.csv")
+    for name in ("both", "radar"):
+        written = [json.loads((tmp_path / name / f"seed_{seed}" / "metrics.json").read_text()) for seed in (0, 1)]
+        values = [one["test"]["metrics"]["accuracy"] for one in written]
+        assert float(rows[name, "accuracy"]["mean"]) == pytest.approx(np.mean(values))
+        assert (tmp_path / name / "seed_1" / "README.md").exists()
+        assert not Page((tmp_path / name / "seed_1" / "report.html").read_text()).needs_other_files
+    digests = [
+        json.loads((tmp_path / name / "seed_0" / "run.json").read_text())["data"]["digests"]["test"]
+        for name in ("both", "radar")
+    ]
+    assert digests[0] != digests[1]  # the inputs are in them, the truth is the same
