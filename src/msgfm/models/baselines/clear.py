@@ -29,7 +29,7 @@ def cloudiness(image: Tensor, sensor: Sensor) -> Tensor:
     out.
 
     Args:
-        image: (B, C, H, W) all of the card's bands, as reflectance, or as photographs' 0..1; NaN is no data.
+        image: (B, C, H, W) all of the card's bands, reflectance; NaN is no data.
         sensor: the card.
 
     Returns:

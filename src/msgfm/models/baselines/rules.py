@@ -102,6 +102,10 @@ class RestorationRuleHead(nn.Module):
         self.output = RestoredImage(target, task.over, self.cards[task.over])
         names = {image.key: (image.sensor, image.bands) for image in inputs}
         self.dates = [key for key, name in names.items() if key != self.over and name == names[self.over]]
+        if self.rule == "mean_of_clear" and {band.unit for band in self.cards[task.over].bands} != {"reflectance"}:
+            raise InputError(
+                f"backbone: the rule mean_of_clear tells clouds by reflectance, which {task.over} is not in"
+            )
         if self.rule in _FUSIONS:
             self.pan = None if self.rule == "bicubic" else self._find_pan()
             self.ratio = backbone.ratio or _ratio(self.cards, self.over)
