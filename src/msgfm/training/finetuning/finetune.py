@@ -91,8 +91,9 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
     try:
         fabric.barrier()
         for plan, checkpoint in zip(plans, checkpoints, strict=True):
-            if code := _run_seed(fabric, plan, pretrained, checkpoint, console):
-                return code
+            if signal := _run_seed(fabric, plan, pretrained, checkpoint, console):
+                # Lightning kills the first rank when it sees another one end with an error
+                return 128 + signal if fabric.is_global_zero else 0
         return 0
     finally:
         end_ranks()
@@ -152,7 +153,11 @@ def describe(console: Console, plan: Plan, model: DownstreamModel, report: Trans
 
 
 def _run_seed(fabric: Fabric, plan: Plan, pretrained: MsGFM | None, checkpoint: Found | None, console: Console) -> int:
-    """From processes that have started to the folder of one seed, which no other run may use meanwhile."""
+    """From processes that have started to the folder of one seed, which no other run may use meanwhile.
+
+    Returns:
+        The signal that stopped it, the same on all ranks; 0 when the seed is complete.
+    """
     started = time.time()
     model, report = build_model(plan.config, plan.data, pretrained, plan.seed)
     with ExitStack() as held:
@@ -167,8 +172,7 @@ def _run_seed(fabric: Fabric, plan: Plan, pretrained: MsGFM | None, checkpoint: 
                     f"stopped by {stop.name} after step {state.step} of {plan.total_steps} of seed {plan.seed}; a "
                     f"checkpoint is saved, go on with --resume"
                 )
-                # Lightning kills the first rank when it sees another one end with an error
-                return 128 + stop.signal if fabric.is_global_zero else 0
+                return stop.signal
         on_first_rank(fabric, lambda: _finish(fabric, plan, model, state, report, started, console))
     return 0
 
