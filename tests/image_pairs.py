@@ -39,6 +39,7 @@ def _pairs() -> dict[str, tuple[Image, Image]]:
         "ramp": (near, ramp),
         "zeros": (np.zeros_like(target), np.zeros_like(target)),
         "zeros predicted": (np.zeros_like(target), target),
+        "zeros to predict": (near, np.zeros_like(target)),
         "zeros partly": (near, dark_corner),
         "flat partly": (flat_corner * 0.8, flat_corner),
         "holes in the target": (near, few_holes),
