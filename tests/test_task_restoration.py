@@ -10,7 +10,7 @@ import torch
 from small_runs import run
 from task_data import batch, image, load, positions, save, write_masked
 
-from msgfm.data.records import Sample
+from msgfm.data.records import Sample, read_manifest
 from msgfm.data.tasks.wald import degrade
 from msgfm.errors import InputError
 from msgfm.models.tasks import Restoration
@@ -48,6 +48,7 @@ def test_reduced_resolution_has_the_bands_as_they_are_for_truth(sharp: Path) -> 
     data = load(
         sharp, restoration("worldview3", "worldview3"), "worldview3 worldview3_pan", image_size=24, val=None, wald=4
     )
+    assert data.ratio == 0.25
     one = batch(data.test)
     assert one.target.shape == (1, 8, 24, 24)
     assert one.images["worldview3_pan"].shape == (1, 1, 24, 24)
@@ -67,6 +68,17 @@ def test_full_resolution_has_no_truth(sharp: Path) -> None:
     assert one.images["worldview3_pan"][0, 0, :64].isfinite().all()
     assert one.target.shape == (1, 8, 96, 96)
     assert one.target.isnan().all()
+
+
+def test_the_ratio_of_images_as_they_are(sharp: Path) -> None:
+    listed = read_manifest(sharp)
+    fine, coarse = (
+        next(i for i in listed.samples[0].images if i.sensor == n) for n in ("worldview3_pan", "worldview3")
+    )
+    task = restoration("worldview3_pan", "worldview3")
+    data = load(sharp, task, "worldview3", image_size=96, val=None)
+    assert data.ratio == coarse.width / fine.width
+    assert batch(data.test).target.shape == (1, 1, 96, 96)
 
 
 def test_wald_needs_the_target_among_the_inputs(sharp: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from msgfm.data.opening import open_manifest, require_files
-from msgfm.data.records import Manifest
+from msgfm.data.records import Manifest, Sample
 from msgfm.data.repeats import require_no_repeats
 from msgfm.data.shards.cache import CacheLimits
 from msgfm.data.tasks.config import DataConfig
@@ -36,6 +36,8 @@ class TaskData:
             predicted is unknown, NaN, so only metrics without reference (QNR) can be had. None without `wald`.
         classes: of the task, in the order of the model's outputs; none for restoration.
         cards: of the inputs' sensors and the target's, by name.
+        ratio: pixel size of a restored image over that of the image that it is added to (0.25 where four pixels take
+            the place of one, along a side), which ERGAS and QNR need; None where both have one grid.
         digests: SHA-256 of the samples of each split.
         truths: SHA-256 of names and truth alone of each split: the same for whatever inputs, so that models of other
             inputs can be compared.
@@ -48,6 +50,7 @@ class TaskData:
     full_resolution: TaskDataset | None
     classes: tuple[str, ...]
     cards: dict[str, Sensor]
+    ratio: float | None
     digests: dict[str, str]
     truths: dict[str, str]
     notes: tuple[str, ...]
@@ -113,6 +116,7 @@ def load_task_data(
         full_resolution=full,
         classes=labels.classes if labels else (),
         cards=cards,
+        ratio=_ratio(selected[0].samples[0], task, config.wald),
         digests=digests,
         truths={name: _digest([_truth_of(one, task) for one in manifests]) for name, manifests in splits.items()},
         notes=tuple(notes),
@@ -155,6 +159,16 @@ def _labels(config: DataConfig, task: AnyTask, manifests: Sequence[Manifest]) ->
 def _labelled(manifest: Manifest, labels: Labels, share: float) -> Manifest:
     samples = track(manifest.samples, "looking at masks", len(manifest.samples))
     return replace(manifest, samples=tuple(label_from_mask(manifest, sample, labels, share) for sample in samples))
+
+
+def _ratio(sample: Sample, task: AnyTask, wald: int | None) -> float | None:
+    if not isinstance(task, Restoration) or task.over is None:
+        return None
+    if wald is not None:
+        return 1 / wald
+    widths = {image.key: image.width for image in sample.images}
+    ratio = widths[task.over] / max(widths.values())
+    return ratio if ratio < 1 else None
 
 
 def _digest(manifests: Sequence[Manifest]) -> str:
