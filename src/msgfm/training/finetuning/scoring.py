@@ -43,8 +43,10 @@ class Scorer:
         self._images += 1
 
     def add_and_score(self, predicted: Predicted) -> dict[str, float]:
-        """Counts an image, and scores it by itself: the metrics that are one number."""
+        """Counts an image, and scores it by itself: the metrics that are one number; of one that is classified none."""
         self.add(predicted)
+        if isinstance(self._model.task, Classification):
+            return {}
         if isinstance(self._all, RestorationMetrics):
             return {name: values[-1] for name, values in self._all.scores.items()}
         alone = self._new()
