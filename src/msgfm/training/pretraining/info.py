@@ -87,4 +87,5 @@ def _describe_training(facts: Table, folder: Path) -> None:
         return
     facts.add_row("trained", f"{trained['steps']} steps, finished {trained['finished']}, commit {trained['commit']}")
     for name, data in trained["data"].items():
-        facts.add_row(f"data: {name}", f"{data['samples']} samples, {data['by_sensors']}")
+        counts = ", ".join(f"{count} of {sensors}" for sensors, count in data["by_sensors"].items())
+        facts.add_row(f"data: {name}", f"{data['samples']} samples: {counts}")
