@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from msgfm.data.opening import agree_on_cards
 from msgfm.data.processes import fresh_processes
 from msgfm.data.reader import read_sensor_image
 from msgfm.data.records import Manifest, Sample
@@ -86,7 +87,7 @@ def measure(
     Raises:
         InputError: no such split or sensor, two cards for one sensor, or more than `skip_bad` unreadable samples.
     """
-    cards = _agree_on_cards(manifests, sensors)
+    cards = _cards_to_measure(manifests, sensors)
     parts = list(_split(manifests, split, cards, cloudy))
     job = partial(_measure_part, skip_bad=skip_bad)
     total = _Sums(images={}, bands={})
@@ -116,17 +117,9 @@ def measure(
     )
 
 
-def _agree_on_cards(manifests: Sequence[Manifest], wanted: Sequence[str] | None) -> dict[str, Sensor]:
+def _cards_to_measure(manifests: Sequence[Manifest], wanted: Sequence[str] | None) -> dict[str, Sensor]:
     """One card for each sensor to measure."""
-    cards: dict[str, Sensor] = {}
-    for manifest in manifests:
-        for name, card in manifest.sensors.items():
-            if cards.setdefault(name, card).without_storage() != card.without_storage():
-                fields = [key for key in Sensor.model_fields if getattr(cards[name], key) != getattr(card, key)]
-                raise InputError(
-                    f"sensor {name} has two cards that differ in {', '.join(fields)}; index all manifests with one "
-                    f"card, or measure them one by one"
-                )
+    cards = agree_on_cards(("", manifest) for manifest in manifests)
     if unknown := [name for name in wanted or () if name not in cards]:
         raise InputError(f"no sensor {unknown[0]!r} to measure; the manifests have {', '.join(cards)}")
     return {name: card for name, card in cards.items() if wanted is None or name in wanted}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from msgfm.data.opening import open_manifest, require_files
+from msgfm.data.opening import agree_on_cards, open_manifest, require_files
 from msgfm.data.records import Manifest, Sample
 from msgfm.data.repeats import require_no_repeats
 from msgfm.data.shards.cache import CacheLimits
@@ -103,7 +103,7 @@ def load_task_data(
     splits["train"] = draw_labels(splits["train"], config, one_label=_has_one_label(task))
     digests = {name: _digest(manifests) for name, manifests in splits.items()}
     _require_digests(config, digests)
-    cards = _agree_on_cards(selected)
+    cards = agree_on_cards(("", manifest) for manifest in selected)
     build = partial(TaskDataset, inputs=inputs, task=task, labels=labels, cards=cards, seed=seed)
     data = {name: build(part, config=config, training=name == "train") for name, part in splits.items()}
     full = None
@@ -197,13 +197,3 @@ def _require_digests(config: DataConfig, digests: dict[str, str]) -> None:
                 f"files or draws than those the recipe was made for. Index the data set as its header says, or leave "
                 f"data.digest out and compare with no run that has it"
             )
-
-
-def _agree_on_cards(manifests: Sequence[Manifest]) -> dict[str, Sensor]:
-    """Each sensor's card once; files of two manifests may store it differently."""
-    cards: dict[str, Sensor] = {}
-    for manifest in manifests:
-        for name, card in manifest.sensors.items():
-            if cards.setdefault(name, card).without_storage() != card.without_storage():
-                raise InputError(f"sensor {name} has different cards in the manifests; index them with one card")
-    return cards

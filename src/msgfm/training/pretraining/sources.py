@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from msgfm.data.mixture import Source
-from msgfm.data.opening import open_manifest, require_files
+from msgfm.data.opening import agree_on_cards, open_manifest, require_files
 from msgfm.data.records import Manifest
 from msgfm.data.repeats import require_no_repeats
 from msgfm.data.shards.cache import CacheLimits, remote_of
@@ -133,16 +133,7 @@ def agree_on_sensors(sources: Sequence[Source]) -> tuple[Sensor, ...]:
     Raises:
         InputError: two sources have different cards under one name, or a card lacks mean and std.
     """
-    cards: dict[str, Sensor] = {}
-    for source in sources:
-        for manifest in source.manifests:
-            for name, card in manifest.sensors.items():
-                if cards.setdefault(name, card).without_storage() != card.without_storage():
-                    fields = [key for key in Sensor.model_fields if getattr(cards[name], key) != getattr(card, key)]
-                    raise InputError(
-                        f"sensor {name} has two cards that differ in {', '.join(fields)} (source {source.name} and an "
-                        f"earlier one); index both with one card, or give one of the sensors another name"
-                    )
+    cards = agree_on_cards((f"source {source.name}", manifest) for source in sources for manifest in source.manifests)
     for card in cards.values():
         card.require_statistics()
     return tuple(cards[name] for name in sorted(cards))
