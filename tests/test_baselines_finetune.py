@@ -62,6 +62,7 @@ def test_the_class_prior_of_pixels_predicts_the_commonest_class_everywhere(manif
     assert metrics["accuracy"] == pytest.approx((masks == 0).sum() / (masks != 9).sum())
 
 
+@pytest.mark.slow
 def test_dsen2cr_learns_more_than_a_copy(manifest, tmp_path):
     copy, _ = finetuned(tmp_path, manifest, "restoration", backbone={"kind": "rule", "rule": "copy"})
     (tmp_path / "net").mkdir()

@@ -35,7 +35,10 @@ def saved(path: Path, state: dict) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "test_vit", "test_convnext", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "test_vit", "test_convnext", pytest.param("swin_tiny_patch4_window7_224", marks=pytest.mark.slow)],
+)
 def test_four_maps_of_falling_resolution_at_any_size(name):
     model = build(["sentinel2", "sentinel1"], name)
     images = images_for(model, 1, 50, 70)
@@ -74,6 +77,7 @@ def test_imagenet_weights_on_photographs_give_the_maps_of_timm(tmp_path):
             torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.slow
 def test_a_swin_of_another_image_size_takes_the_files_windows(tmp_path):
     reference = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
     weights = saved(tmp_path / "swin.pth", {"model": reference.state_dict()})
