@@ -28,7 +28,7 @@ from msgfm.training.pretraining.config import PretrainConfig
 from msgfm.training.pretraining.pictures import draw_reconstructions
 from msgfm.training.pretraining.reconstruction import Score, load_example, score_reconstruction, write_scores
 from msgfm.training.pretraining.report import write_report
-from msgfm.training.pretraining.sources import cache_limits, load_manifests
+from msgfm.training.pretraining.sources import load_manifests
 
 _PICTURED_PER_SOURCE = 2
 
@@ -36,7 +36,11 @@ _PICTURED_PER_SOURCE = 2
 def held_out(config: PretrainConfig, name: str) -> tuple[Manifest, ...]:
     """The `val` samples of a source's manifests; none if it trains on them, or has no such split."""
     source = config.sources[name]
-    return () if source.split in ("val", "all") else load_manifests(name, source, "val", limits=cache_limits(config))
+    return (
+        ()
+        if source.split in ("val", "all")
+        else load_manifests(name, source, "val", limits=config.hardware.cache_limits)
+    )
 
 
 def draw_picture(config: PretrainConfig, sources: Sequence[Source], model: MsGFM, step: int) -> Path | None:

@@ -21,7 +21,7 @@ def load_sources(config: PretrainConfig) -> list[Source]:
     Raises:
         InputError: a manifest or a source's split or sensors are not there, or its first files are gone.
     """
-    limits = cache_limits(config)
+    limits = config.hardware.cache_limits
     loaded = {name: load_manifests(name, source, limits=limits) for name, source in config.sources.items()}
     _require_cache(config, loaded)
     lengths = {name: sum(len(manifest.samples) for manifest in manifests) for name, manifests in loaded.items()}
@@ -37,11 +37,6 @@ def load_sources(config: PretrainConfig) -> list[Source]:
         )
         for name, manifests in loaded.items()
     ]
-
-
-def cache_limits(config: PretrainConfig) -> CacheLimits:
-    """Where the recipe keeps chunks from S3, and how many bytes of them."""
-    return CacheLimits(folder=config.hardware.cache, size=round(config.hardware.cache_gb * 1e9))
 
 
 def _require_cache(config: PretrainConfig, loaded: Mapping[str, Sequence[Manifest]]) -> None:
