@@ -12,6 +12,7 @@ from small_runs import invoke, read_log, write_data
 import msgfm
 from msgfm.cli.recipes import find_recipe
 from msgfm.config import load_config
+from msgfm.data.records import read_manifest
 from msgfm.training.pretraining.config import PretrainConfig
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "pretrain"
@@ -35,9 +36,12 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_recipe_runs_and_its_model_loads(name: str, manifests: dict[str, Path], tmp_path: Path) -> None:
     recipe = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     changes = [*SMALL, f"out={tmp_path / 'run'}"]
-    for i, source in enumerate(recipe["sources"]):
-        changes.append(f"sources.{source}.manifest={list(manifests.values())[i % 3]}")
+    for i, (source, settings) in enumerate(recipe["sources"].items()):
+        manifest = list(manifests.values())[i % 3]
+        changes.append(f"sources.{source}.manifest={manifest}")
         changes.append(f"sources.{source}.batch_size=2")
+        if "sensors" in settings:  # some of what there is, too
+            changes.append(f"sources.{source}.sensors=[{min(read_manifest(manifest).sensors)}]")
     # the mixture stays where a smaller encoder has it too: in the second block of its third stage
     changes += ["model.encoder.preset=tiny", "model.encoder.embed_dim=16", "model.encoder.moe.blocks=[1]"]
     changes += ["model.mask_patch_size=16"]
