@@ -17,18 +17,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from task_runs import RECIPES, test_scores, train, write_table
 
 from msgfm.config import config_to_dict, load_config
 from msgfm.data.tasks import load_task_data
 from msgfm.errors import InputError
-from msgfm.files import write_atomically
 from msgfm.models.pretrained import load_model_config
 from msgfm.training.finetuning.config import FinetuneConfig
-from msgfm.training.finetuning.finetune import finetune
-from msgfm.training.finetuning.results import read_facts, read_scores
+from msgfm.training.finetuning.results import read_facts
 
-RECIPES = Path(__file__).parents[1] / "recipes" / "finetune"
 SEEDS = (0, 1, 2)
 
 
@@ -63,15 +60,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="optimiser steps of each run, about")
     parser.add_argument("--batch-size", type=int, default=8)
     arguments = parser.parse_args()
-    rows: list[str] = []
+    headings = ("task", "labels", "images", "metric", "pretrained", "random", "difference", "rule")
+    rows: list[list[str]] = []
     for task in arguments.tasks:
         for fraction in arguments.fractions:
             rows += compare(task, fraction, arguments)
-            write_table(arguments.out / "table.md", rows)
+            write_table(arguments.out / "table.md", headings, rows)
     print((arguments.out / "table.md").read_text())
 
 
-def compare(task: str, fraction: float, arguments: argparse.Namespace) -> Iterator[str]:
+def compare(task: str, fraction: float, arguments: argparse.Namespace) -> Iterator[list[str]]:
     """The rows of one task and share of labels, one a metric."""
     study, folder = STUDIES[task], arguments.out / f"{task}_{fraction:g}"
     shape = load_model_config(arguments.init)
@@ -90,7 +88,7 @@ def compare(task: str, fraction: float, arguments: argparse.Namespace) -> Iterat
             train(task, folder / way, [*settings, *study.changes, *changes])
     except InputError as error:
         print(f"{task}, {fraction:.0%}: {error}")
-        yield f"| {task} | {fraction:.0%} | | not possible: {error} | | | | |"
+        yield [task, f"{fraction:.0%}", "", f"not possible: {error}", "", "", "", ""]
         return
     scores = {way: [test_scores(folder / way / f"seed_{seed}") for seed in SEEDS] for way in ("pretrained", "random")}
     rule = test_scores(folder / "rule" / "seed_0")
@@ -98,10 +96,9 @@ def compare(task: str, fraction: float, arguments: argparse.Namespace) -> Iterat
     assert facts is not None
     for metric in study.metrics:
         ours, theirs = ([score[metric] for score in scores[way]] for way in ("pretrained", "random"))
-        yield (
-            f"| {task} | {fraction:.0%} | {facts.data.samples['train']} | {metric} | {spread(ours)} | {spread(theirs)} "
-            f"| {statistics.mean(ours) - statistics.mean(theirs):+.4f} | {rule[metric]:.4f} |"
-        )
+        difference = statistics.mean(ours) - statistics.mean(theirs)
+        cells = [str(facts.data.samples["train"]), metric, spread(ours), spread(theirs)]
+        yield [task, f"{fraction:.0%}", *cells, f"{difference:+.4f}", f"{rule[metric]:.4f}"]
 
 
 def few_steps(task: str, fraction: float, arguments: argparse.Namespace) -> list[str]:
@@ -124,29 +121,9 @@ def few_steps(task: str, fraction: float, arguments: argparse.Namespace) -> list
     ]
 
 
-def train(task: str, out: Path, changes: Sequence[str]) -> None:
-    """Fine-tunes, going on where an earlier run stopped."""
-    config = load_config(FinetuneConfig, RECIPES / f"{task}.yaml", [*changes, f"out={out}"])
-    begun = any(out.glob("seed_*/checkpoints/step_*")) or any(out.glob("seed_*/run.json"))
-    if code := finetune(config, resume=begun, console=Console(stderr=True, soft_wrap=True)):
-        raise SystemExit(code)
-
-
-def test_scores(folder: Path) -> dict[str, float]:
-    """Metrics of the test split."""
-    return dict(read_scores(folder)["test"].metrics)
-
-
 def spread(values: Sequence[float]) -> str:
     """Mean and standard deviation over seeds."""
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
-
-
-def write_table(path: Path, rows: Sequence[str]) -> None:
-    """As Markdown."""
-    heading = "| task | labels | images | metric | pretrained | random | difference | rule |"
-    with write_atomically(path) as temporary:
-        temporary.write_text("\n".join([heading, "|---" * 8 + "|", *rows]) + "\n")
 
 
 if __name__ == "__main__":
