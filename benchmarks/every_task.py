@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from task_runs import test_scores, train, write_table
+from task_runs import scores_of, train, write_table
 
 from msgfm.errors import InputError
 from msgfm.metrics import higher_is_better
@@ -58,11 +58,11 @@ def against_rules(task: str, arguments: argparse.Namespace) -> list[list[str]]:
     """One task's rows, one a rule."""
     metric, rules = TASKS[task]
     try:
-        score = test_scores(run(task, "finetuned", [f"init={arguments.init}"], arguments))[metric]
+        score = scores_of(run(task, "finetuned", [f"init={arguments.init}"], arguments))[metric]
         rows = []
         for rule in rules:
             changes = ["init=null", f"backbone={{kind: rule, rule: {rule}}}"]
-            theirs = test_scores(run(task, rule, changes, arguments))[metric]
+            theirs = scores_of(run(task, rule, changes, arguments))[metric]
             margin = score - theirs if higher_is_better(metric) else theirs - score
             rows.append([task, metric, f"{score:.4f}", rule, f"{theirs:.4f}", f"{margin:+.4f}"])
         return rows
@@ -92,7 +92,8 @@ def run(task: str, name: str, changes: list[str], arguments: argparse.Namespace)
     out = arguments.out / task / name
     epochs = [] if arguments.epochs is None else [f"epochs={arguments.epochs}"]
     train(task, out, [*changes, *epochs, *LEAN, f"seeds=[{arguments.seed}]"])
-    return out / f"seed_{arguments.seed}"
+    folder: Path = out / f"seed_{arguments.seed}"
+    return folder
 
 
 if __name__ == "__main__":

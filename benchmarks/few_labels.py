@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from task_runs import RECIPES, test_scores, train, write_table
+from task_runs import RECIPES, scores_of, train, write_table
 
 from msgfm.config import config_to_dict, load_config
 from msgfm.data.tasks import load_task_data
@@ -90,8 +90,8 @@ def compare(task: str, fraction: float, arguments: argparse.Namespace) -> Iterat
         print(f"{task}, {fraction:.0%}: {error}")
         yield [task, f"{fraction:.0%}", "", f"not possible: {error}", "", "", "", ""]
         return
-    scores = {way: [test_scores(folder / way / f"seed_{seed}") for seed in SEEDS] for way in ("pretrained", "random")}
-    rule = test_scores(folder / "rule" / "seed_0")
+    scores = {way: [scores_of(folder / way / f"seed_{seed}") for seed in SEEDS] for way in ("pretrained", "random")}
+    rule = scores_of(folder / "rule" / "seed_0")
     facts = read_facts(folder / "pretrained" / "seed_0")
     assert facts is not None
     for metric in study.metrics:

@@ -24,7 +24,7 @@ def train(task: str, out: Path, changes: Sequence[str]) -> None:
         raise SystemExit(code)
 
 
-def test_scores(folder: Path) -> dict[str, float]:
+def scores_of(folder: Path) -> dict[str, float]:
     """Metrics of the test split."""
     return dict(read_scores(folder)["test"].metrics)
 
