@@ -21,6 +21,7 @@ from msgfm.training.finetuning.losses import TaskLoss, spectral_angle
 from msgfm.training.finetuning.neighbours import TEMPERATURE, weigh_neighbours
 from msgfm.training.finetuning.predicting import Predicted, join_windows
 from msgfm.training.finetuning.schedule import learning_rate, make_optimizer
+from msgfm.training.finetuning.scoring import value_range
 from msgfm.training.finetuning.step import State
 
 ABC = ("a", "b", "c")
@@ -172,3 +173,13 @@ def test_patience_counts_validations_since_the_best() -> None:
     assert (state.best_score, state.best_step, state.stale) == (0.6, 3, 1)
     again = State.from_checkpoint({"step": 4, "state": state.to_dict()})
     assert again == state
+
+
+def test_errors_are_scaled_by_the_unit_of_the_target() -> None:
+    assert value_range(load_sensor("sentinel2")) == (0, 1)
+    assert value_range(load_sensor("rgb")) == (0, 1)
+    assert value_range(load_sensor("dsm")) is None, "metres"
+    landsat = load_sensor("landsat8")
+    with pytest.raises(InputError, match=r"different units, B1, .* in reflectance; B10, B11 in W/.* 'landsat8:B1,"):
+        value_range(landsat)
+    assert value_range(landsat.select(["B4", "B3"])) == (0, 1)

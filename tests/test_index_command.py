@@ -39,7 +39,7 @@ def test_roles_and_masks_are_told(tmp_path: Path) -> None:
         picture(tmp_path / folder / "train_1.png")
     mask(tmp_path / "label" / "train_1.png")
     said = run("levir-cd", str(tmp_path), "--out", str(tmp_path / "m.parquet"))
-    assert "samples: 1 rgb@before + rgb@after splits: 1 train masks: 1, with no change; change" in said
+    assert "samples: 1 rgb@before + rgb@after splits: 1 train masks: 1, with unchanged; changed" in said
 
 
 def test_a_fraction_that_is_none(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from image_pairs import Image, plain_q
 
-from msgfm.metrics import RestorationMetrics
+from msgfm.metrics import SharpeningMetrics
 from msgfm.metrics.pansharpening import NoReference, quality_without_reference
 
 RATIO = 0.25
@@ -107,11 +107,24 @@ def test_sides_need_not_be_whole_multiples() -> None:
     assert quality(ground(50)[:, ::-1].copy(), ground(13), ground(50)[:1] / 2)["qnr"] < 0.9
 
 
-def test_a_test_set_with_coarse_and_panchromatic_images_has_it_as_a_mean_over_images() -> None:
+def test_of_a_test_set_it_is_the_mean_over_images_and_holes_are_told() -> None:
     sharp, coarse, pan = (torch.tensor(image) for image in draw_images())
-    metrics = RestorationMetrics(["B", "G", "R"], ratio=RATIO)
-    for image in (sharp, sharp.flip(2)):
-        metrics.update(image[None], sharp[None], coarse=coarse[None], pan=pan[None])
-    one, other = (quality_without_reference(image, coarse, pan, RATIO) for image in (sharp, sharp.flip(2)))
-    assert metrics.compute()["qnr"] == pytest.approx((one.qnr + other.qnr) / 2)
-    assert metrics.compute()["psnr"] == pytest.approx((100 + metrics.scores["psnr"][1]) / 2)
+    pan[0, :12] = torch.nan
+    holed = sharp.flip(2)
+    holed[1, :14] = torch.nan
+    metrics = SharpeningMetrics()
+    for image in (sharp, holed):
+        metrics.update(image[None], coarse[None], pan[None])
+    one, other = (quality_without_reference(image, coarse, pan, RATIO) for image in (sharp, holed))
+    found = metrics.compute()
+    assert found.keys() == {"d_lambda", "d_s", "qnr", "scored"}
+    assert found["qnr"] == pytest.approx((one.qnr + other.qnr) / 2)
+    assert found["d_s"] == pytest.approx((one.d_s + other.d_s) / 2)
+    assert metrics.scores["scored"] == pytest.approx([1, 34 / 36])
+
+
+def test_images_that_do_not_go_together_are_refused() -> None:
+    sharp, coarse, pan = (torch.tensor(image)[None] for image in draw_images())
+    for wrong in ((sharp, coarse[:, :2], pan), (sharp, coarse, pan[..., 1:]), (sharp, sharp, pan)):
+        with pytest.raises(ValueError, match="of a coarser grid"):
+            SharpeningMetrics().update(*wrong)

@@ -163,3 +163,15 @@ def test_on_a_gpu_as_on_the_cpu() -> None:
         metrics.update(*(part.to(device) for part in (prediction, target, clouds)))
     for name, scores in on_cpu.scores.items():
         assert on_gpu.scores[name] == pytest.approx(scores, nan_ok=True), name
+
+
+def test_of_heights_errors_are_in_metres() -> None:
+    target = torch.tensor([[[100.0, 4000.0], [-3.0, NAN]]])[None]
+    prediction = target + torch.tensor([[3.0, -4.0], [-5.0, 1.0]])
+    heights = RestorationMetrics(["height"], value_range=None)
+    heights.update(prediction, target)
+    scores = heights.compute()
+    assert scores["mae"] == pytest.approx(4)
+    assert scores["rmse"] == pytest.approx(math.sqrt(50 / 3))
+    assert scores["mae_per_band"] == {"height": pytest.approx(4)}
+    assert scores.keys() == {"mae", "rmse", "scored", "mae_per_band", "images"}

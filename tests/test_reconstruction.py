@@ -241,4 +241,7 @@ def test_a_run_on_dates_draws_and_scores_them(change: Path, tmp_path: Path) -> N
 def test_outputs_are_tried_before_the_model_is_loaded(world: World, tmp_path: Path) -> None:
     manifest = world.folder / "data" / "relief.parquet"
     message = refused("reconstruct", tmp_path / "no model", "--manifest", manifest, "--out", tmp_path)
-    assert f"cannot write {tmp_path}: it is a folder" in message
+    assert f"cannot write {tmp_path}: give a name that ends in .png" in message
+    (tmp_path / "taken.png").mkdir()
+    message = refused("reconstruct", tmp_path / "no model", "--manifest", manifest, "--out", tmp_path / "taken.png")
+    assert f"cannot write {tmp_path / 'taken.png'}: it is a folder" in message

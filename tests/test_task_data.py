@@ -10,7 +10,7 @@ import pytest
 from task_data import CLASSES, batch, image, load, mask, positions, save, write_labelled, write_masked
 
 from msgfm.data.records import Sample, read_manifest
-from msgfm.data.tasks import DataConfig, TaskDataset
+from msgfm.data.tasks import DataConfig, TaskData, TaskDataset, require_disjoint
 from msgfm.errors import InputError
 from msgfm.models.tasks import ChangeDetection, Classification, Restoration, Segmentation
 
@@ -138,6 +138,20 @@ def test_digests_pin_samples(labelled: Path) -> None:
     load(labelled, Classification(), "rgb", digest={"test": digest[:16]})
     with pytest.raises(InputError, match=r"data\.digest: the samples of test have .*, expected is 0123"):
         load(labelled, Classification(), "rgb", digest={"test": "0123"})
+
+
+def test_splits_that_share_samples_are_refused(labelled: Path) -> None:
+    def data(**splits: str | int | None) -> TaskData:
+        return load(labelled, Classification(), "rgb", **{"val": None, "image_size": 8} | splits)
+
+    require_disjoint(data())
+    require_disjoint(data(train="all", test=None))
+    require_disjoint(data(train="all", folds=3))
+    for splits in ({"train": "all", "test": "all"}, {"train": "all"}, {"test": "train"}):
+        with pytest.raises(InputError, match=r"data\.train and data\.test share \d+ samples, \w+ for one"):
+            require_disjoint(data(**splits))
+    with pytest.raises(InputError, match=r"data\.val and data\.test share"):
+        require_disjoint(data(val="test"))
 
 
 def test_a_mask_with_a_value_out_of_range(tmp_path: Path) -> None:

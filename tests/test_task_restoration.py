@@ -13,7 +13,10 @@ from task_data import batch, image, load, positions, save, write_masked
 from msgfm.data.records import Sample, read_manifest
 from msgfm.data.tasks.wald import degrade
 from msgfm.errors import InputError
+from msgfm.geo.raster import read_bands
+from msgfm.models.panchromatic import find_panchromatic
 from msgfm.models.tasks import Restoration
+from msgfm.sensors import load_sensor
 
 
 def restoration(target: str, over: str | None = None) -> Restoration:
@@ -61,13 +64,38 @@ def test_reduced_resolution_has_the_bands_as_they_are_for_truth(sharp: Path) -> 
 
 def test_full_resolution_has_no_truth(sharp: Path) -> None:
     data = load(
-        sharp, restoration("worldview3", "worldview3"), "worldview3 worldview3_pan", image_size=96, val=None, wald=4
+        sharp, restoration("worldview3", "worldview3"), "worldview3 worldview3_pan", image_size=24, val=None, wald=4
     )
-    one = batch(data.full_resolution)
+    assert data.full_resolution is not None
+    assert data.full_resolution.pan == "worldview3_pan"
+    one = batch(data.full_resolution.dataset)
     assert one.images["worldview3_pan"].shape == (1, 1, 96, 96)
     assert one.images["worldview3_pan"][0, 0, :64].isfinite().all()
     assert one.target.shape == (1, 8, 96, 96)
     assert one.target.isnan().all()
+
+
+def test_what_is_judged_at_full_resolution_is_the_images_as_stored(sharp: Path) -> None:
+    """With the target's bands in its order; of a target named by role, too."""
+    task = restoration("worldview3:NIR1,BLUE", "worldview3")
+    data = load(sharp, task, "worldview3 worldview3_pan", image_size=24, val=None, wald=4)
+    assert data.full_resolution is not None
+    coarse, pan = data.full_resolution.read(0)
+    card = load_sensor("worldview3")
+    listed = read_manifest(sharp).samples[0]
+    files = {shown.sensor: sharp.parent / shown.files[0].path for shown in listed.images}
+    stored = read_bands(files["worldview3"], [card.index_of("NIR1") + 1, card.index_of("BLUE") + 1])
+    np.testing.assert_array_equal(coarse, np.ma.getdata(stored))
+    np.testing.assert_array_equal(pan, np.ma.getdata(read_bands(files["worldview3_pan"], [1])))
+    assert data.splits["test_full_resolution"].samples == data.splits["test"].samples
+    assert data.truths["test_full_resolution"] != data.truths["test"]
+
+
+def test_without_a_panchromatic_image_there_is_no_full_resolution(sharp: Path) -> None:
+    task = restoration("worldview3", "worldview3")
+    data = load(sharp, task, "worldview3", image_size=24, val=None, wald=4)
+    assert data.full_resolution is None
+    assert data.splits.keys() == {"train", "test"}
 
 
 def test_the_ratio_of_images_as_they_are(sharp: Path) -> None:
@@ -159,3 +187,20 @@ def test_the_cloudy_image_is_never_dropped(clouds: Path) -> None:
     one = batch(load(clouds, task, "sentinel1 sentinel2@cloudy", **settings).train)
     assert one.images["sentinel2@cloudy"].isfinite().all()
     assert one.images["sentinel1"].isnan().flatten(1).all(1).any()
+
+
+def test_the_panchromatic_image_has_one_band_in_the_visible() -> None:
+    names = ("worldview3", "worldview3_pan", "sentinel1", "dsm", "landsat8")
+    cards = {name: load_sensor(name) for name in names}
+    cards["sentinel1"] = cards["sentinel1"].select(["VV"])
+    cards["landsat8"] = cards["landsat8"].select(["B10"])  # thermal
+    assert find_panchromatic(cards, "worldview3") == "worldview3_pan"
+    cards["landsat8"] = load_sensor("landsat8").select(["B8"])
+    with pytest.raises(InputError, match="worldview3_pan and landsat8 all have one band in the visible"):
+        find_panchromatic(cards, "worldview3")
+    assert find_panchromatic(cards, "landsat8") == "worldview3_pan"
+    del cards["worldview3_pan"], cards["landsat8"]
+    assert find_panchromatic(cards, "worldview3") is None
+    untold = load_sensor("worldview3_pan").with_setting("wavelength_nm", None)
+    with pytest.raises(InputError, match="grey a panchromatic image"):
+        find_panchromatic(cards | {"grey": untold}, "worldview3")

@@ -6,6 +6,15 @@
 
 from msgfm.metrics.metric_set import MetricSet
 from msgfm.metrics.of_task import default_metric, higher_is_better, make_metrics
+from msgfm.metrics.pansharpening import NO_REFERENCE, SharpeningMetrics
 from msgfm.metrics.restoration import RestorationMetrics
 
-__all__ = ["MetricSet", "RestorationMetrics", "default_metric", "higher_is_better", "make_metrics"]
+__all__ = [
+    "NO_REFERENCE",
+    "MetricSet",
+    "RestorationMetrics",
+    "SharpeningMetrics",
+    "default_metric",
+    "higher_is_better",
+    "make_metrics",
+]

@@ -14,10 +14,10 @@ LEAST_MSE = 1e-10
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """A prediction and its target where both have data, scaled so that the value range is 0-1.
+    """A prediction and its target where both have data, scaled so that the value range, if there is one, is 0-1.
 
     Attributes:
-        prediction: (C, H, W) float64 in 0-1; 0 where `valid` is false.
+        prediction: (C, H, W) float64 in 0-1, or in its unit; 0 where `valid` is false.
         target: likewise.
         valid: (H, W) bool.
     """
@@ -27,18 +27,20 @@ class Compared:
     valid: Tensor
 
 
-def compare(prediction: Tensor, target: Tensor, value_range: tuple[float, float]) -> Compared:
+def compare(prediction: Tensor, target: Tensor, value_range: tuple[float, float] | None) -> Compared:
     """Clips both images to the value range, scales it to 0-1 and finds the pixels that both have.
 
     Args:
         prediction: (C, H, W), NaN where there is no data.
         target: (C, H, W), NaN where there is no data; a pixel is taken where no band is NaN in either.
-        value_range: least and greatest value, in the unit of the images.
+        value_range: least and greatest value, in the unit of the images; None leaves them as they are.
     """
-    low, high = value_range
     valid = ~(prediction.isnan() | target.isnan()).any(0)
-    scaled = [(image.double().clamp(low, high) - low) / (high - low) for image in (prediction, target)]
-    return Compared(prediction=scaled[0].where(valid, 0), target=scaled[1].where(valid, 0), valid=valid)
+    images = prediction.double(), target.double()
+    if value_range is not None:
+        low, high = value_range
+        images = (images[0].clamp(low, high) - low) / (high - low), (images[1].clamp(low, high) - low) / (high - low)
+    return Compared(prediction=images[0].where(valid, 0), target=images[1].where(valid, 0), valid=valid)
 
 
 def absolute_errors(images: Compared) -> Tensor:
@@ -46,9 +48,14 @@ def absolute_errors(images: Compared) -> Tensor:
     return (images.prediction - images.target)[:, images.valid].abs().mean(1)
 
 
+def squared_error(images: Compared) -> float:
+    """The mean squared error over all bands and pixels; NaN without a valid pixel."""
+    return float((images.prediction - images.target)[:, images.valid].square().mean())
+
+
 def psnr(images: Compared) -> float:
     """Peak signal-to-noise ratio 10 log10(1 / MSE) in dB, the MSE over all bands and pixels; at most 100."""
-    mse = float((images.prediction - images.target)[:, images.valid].square().mean())
+    mse = squared_error(images)
     return -10 * math.log10(max(mse, LEAST_MSE)) if not math.isnan(mse) else math.nan
 
 

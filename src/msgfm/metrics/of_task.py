@@ -10,7 +10,7 @@ from msgfm.metrics.metric_set import MetricSet
 from msgfm.metrics.restoration import RestorationMetrics
 from msgfm.metrics.segmentation import SegmentationMetrics
 
-_LOWER_IS_BETTER = {"mae", "sam", "ergas", "d_lambda", "d_s"}
+_LOWER_IS_BETTER = {"mae", "rmse", "sam", "ergas", "d_lambda", "d_s"}
 
 
 def make_metrics(
@@ -19,7 +19,7 @@ def make_metrics(
     classes: Sequence[str] = (),
     multilabel: bool = False,
     bands: Sequence[str] = (),
-    value_range: tuple[float, float] = (0, 1),
+    value_range: tuple[float, float] | None = (0, 1),
     ratio: float | None = None,
 ) -> MetricSet:
     """The metrics of a task, for one pass over a test set.
@@ -29,7 +29,7 @@ def make_metrics(
         classes: names of the model's classes; not for restoration.
         multilabel: whether an image has several labels.
         bands: names of the target's bands, for restoration.
-        value_range: least and greatest value of the target, for restoration; (0, 1) for reflectance.
+        value_range: least and greatest value of the target, for restoration; (0, 1) for reflectance; None for heights.
         ratio: for pan-sharpening, pixel size of the sharp image over that of the coarse one (h/l).
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msgfm.metrics.images import Compared
+from msgfm.metrics.metric_set import Scores, mean_of_known
 from msgfm.metrics.windows import Q_WINDOW, universal_quality
 
 
@@ -41,6 +44,54 @@ class NoReference:
     d_lambda: float
     d_s: float
     qnr: float
+
+
+NO_REFERENCE = ("d_lambda", "d_s", "qnr")
+"""Metrics at full resolution."""
+
+
+class SharpeningMetrics:
+    """`d_lambda`, `d_s`, `qnr` of each image at full resolution, without a reference, then the mean over images.
+
+    `scored` is the share of the panchromatic image's pixels for which the prediction has all bands: what is missing
+    there is in no window, so that a prediction could hide its worst pixels.
+
+    Attributes:
+        scores: per metric the scores of the images, in the order of the updates.
+    """
+
+    def __init__(self) -> None:
+        self.scores: dict[str, list[float]] = defaultdict(list)
+
+    def update(self, prediction: Tensor, coarse: Tensor, pan: Tensor) -> None:
+        """Scores the images of a batch.
+
+        Args:
+            prediction: (B, C, H, W) in the unit of `coarse`, NaN where there is no data.
+            coarse: (B, C, h, w) the multispectral images on their own grid.
+            pan: (B, 1, H, W) the panchromatic images.
+
+        Raises:
+            ValueError: numbers of bands or grids do not go together.
+        """
+        fine, bands = prediction.shape[-2:], prediction.shape[1]
+        if coarse.shape[1] != bands or pan.shape[1:] != (1, *fine) or coarse.shape[-1] >= fine[1]:
+            raise ValueError(
+                f"predictions {tuple(prediction.shape)}, coarse images {tuple(coarse.shape)} and panchromatic ones "
+                f"{tuple(pan.shape)} should be (B, C, H, W), (B, C, h, w) of a coarser grid, and (B, 1, H, W)"
+            )
+        for sharp, multispectral, grey in zip(prediction, coarse, pan, strict=True):
+            ratio = multispectral.shape[-1] / fine[1]
+            there = ~grey[0].isnan()
+            known = there & ~sharp.isnan().any(0)
+            scores = vars(quality_without_reference(sharp, multispectral, grey, ratio))
+            scores = scores | {"scored": int(known.sum()) / int(there.sum()) if there.any() else math.nan}
+            for name, value in scores.items():
+                self.scores[name].append(value)
+
+    def compute(self) -> Scores:
+        """Means over the images so far."""
+        return {name: mean_of_known(values) for name, values in self.scores.items()}
 
 
 def quality_without_reference(sharp: Tensor, coarse: Tensor, pan: Tensor, ratio: float) -> NoReference:

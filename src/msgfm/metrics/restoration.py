@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from msgfm.metrics.images import Compared, absolute_errors, compare, psnr, spectral_angle
+from msgfm.metrics.images import Compared, absolute_errors, compare, psnr, spectral_angle, squared_error
 from msgfm.metrics.metric_set import MetricSet, Scores, mean_of_known
-from msgfm.metrics.pansharpening import ergas, quality_without_reference
+from msgfm.metrics.pansharpening import ergas
 from msgfm.metrics.windows import ssim, universal_quality
 
 CLOUD_BINS = ("0-20", "20-40", "40-60", "60-80", "80-100")
@@ -21,7 +21,8 @@ CLOUD_BINS = ("0-20", "20-40", "40-60", "60-80", "80-100")
 class RestorationMetrics(MetricSet):
     """`mae`, `psnr`, `ssim`, `sam` (degrees) of each image, then the mean over images; with a ratio `ergas` and `q`.
 
-    Both images are clipped to the value range, which is then scaled to 0-1. A pixel without data in any band of the
+    Both images are clipped to the value range, which is then scaled to 0-1. Heights have no such range: nothing is
+    clipped or scaled; there are `mae` and `rmse`, in the unit of the images. A pixel without data in any band of the
     prediction or the target is left out; bands that the target of an image lacks altogether are left out of that image.
     `scored` is the share of the target's pixels that were compared: below 1 the prediction has holes. An image of which
     nothing can be compared has NaN and is left out of means. Few numbers are kept for each image.
@@ -31,13 +32,13 @@ class RestorationMetrics(MetricSet):
     """
 
     def __init__(
-        self, bands: Sequence[str], *, value_range: tuple[float, float] = (0, 1), ratio: float | None = None
+        self, bands: Sequence[str], *, value_range: tuple[float, float] | None = (0, 1), ratio: float | None = None
     ) -> None:
         """Prepares.
 
         Args:
             bands: names of the target's bands.
-            value_range: least and greatest value of the target's unit; (0, 1) for reflectance.
+            value_range: least and greatest value of the target's unit; (0, 1) for reflectance; None for heights.
             ratio: pixel size of the sharp image over that of the coarse one (h/l), for pan-sharpening.
         """
         self.bands, self.value_range, self.ratio = tuple(bands), value_range, ratio
@@ -45,22 +46,13 @@ class RestorationMetrics(MetricSet):
         self._band_errors: list[Tensor] = []
         self._clouds: list[float] = []
 
-    def update(
-        self,
-        prediction: Tensor,
-        target: Tensor,
-        clouds: Tensor | None = None,
-        coarse: Tensor | None = None,
-        pan: Tensor | None = None,
-    ) -> None:
+    def update(self, prediction: Tensor, target: Tensor, clouds: Tensor | None = None) -> None:
         """Scores the images of a batch.
 
         Args:
             prediction: (B, C, H, W) in the target's unit, NaN where there is no data.
             target: (B, C, H, W), NaN where there is no data.
             clouds: (B,) share of each image under cloud in 0-1, NaN where it is not known.
-            coarse: (B, C, h, w) the multispectral images; with `pan` and a ratio it gives `d_lambda`, `d_s` and `qnr`.
-            pan: (B, 1, H, W) the panchromatic images.
 
         Raises:
             ValueError: shapes differ or are not of these bands, or a share under cloud is not in 0-1.
@@ -74,8 +66,6 @@ class RestorationMetrics(MetricSet):
         self._clouds += covers
         for i in range(len(target)):
             self._keep(self._scores_of(prediction[i], target[i]))
-            if self.ratio is not None and coarse is not None and pan is not None:
-                self._keep(vars(quality_without_reference(prediction[i], coarse[i], pan[i], self.ratio)))
 
     def compute(self) -> Scores:
         """Means over the images so far; `mae_per_band`; by cloud cover where any is known."""
@@ -95,13 +85,16 @@ class RestorationMetrics(MetricSet):
         errors[has_band] = absolute_errors(images)
         self._band_errors.append(errors.cpu())
         there = int((~target[has_band].isnan().any(0)).sum())
-        scores = {"mae": float(errors[has_band].mean()), "psnr": psnr(images), "ssim": ssim(images)}
-        scores |= self._spectral(images)
+        scores = {"mae": float(errors[has_band].mean())}
+        if self.value_range is None:
+            scores |= {"rmse": math.sqrt(squared_error(images))}
+        else:
+            scores |= {"psnr": psnr(images), "ssim": ssim(images)} | self._spectral(images)
         return scores | {"scored": int(images.valid.sum()) / there if there else math.nan}
 
     def _spectral(self, images: Compared) -> dict[str, float]:
         """Scores that are about ratios of values, so that 0 must mean nothing: of reflectance, not of decibels."""
-        if self.value_range[0] != 0:
+        if self.value_range is None or self.value_range[0] != 0:
             return {}
         scores = {"sam": spectral_angle(images)} if len(self.bands) > 1 else {}
         if self.ratio is not None:

@@ -101,6 +101,11 @@ class TaskDataset(Dataset[TaskBatch]):
         return tuple(sample for _, sample in self._samples)
 
     @property
+    def listed(self) -> tuple[tuple[Manifest, Sample], ...]:
+        """The samples with the manifests that list them."""
+        return tuple(self._samples)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The name of each window: of its sample, or `sample#row,column` where that has several."""
         return tuple(map(self._name, self.windows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from msgfm.data.repeats import require_no_repeats
 from msgfm.data.shards.cache import CacheLimits
 from msgfm.data.tasks.config import DataConfig
 from msgfm.data.tasks.dataset import TaskDataset
+from msgfm.data.tasks.full_resolution import FULL_RESOLUTION, FullResolution, full_resolution
 from msgfm.data.tasks.select import AnyTask, require_images, select_samples
 from msgfm.data.tasks.splits import draw_labels, split_samples
 from msgfm.data.tasks.targets import Labels, agree_on_classes, label_from_mask
@@ -32,8 +34,8 @@ class TaskData:
         train: what is trained on.
         val: what picks the best weights; None where the recipe has none.
         test: what is reported; likewise.
-        full_resolution: with `wald`, the test samples as they are, not degraded, on the finest grid; what is to be
-            predicted is unknown, NaN, so only metrics without reference (QNR) can be had. None without `wald`.
+        full_resolution: of pan-sharpening, the test samples as they are, on the grid of the panchromatic image. What
+            is to be predicted of them is unknown (NaN) with `wald`: metrics without reference (QNR) need none.
         classes: of the task, in the order of the model's outputs; none for restoration.
         cards: of the inputs' sensors and the target's, by name.
         ratio: pixel size of a restored image over that of the image that it is added to (0.25 where four pixels take
@@ -47,13 +49,20 @@ class TaskData:
     train: TaskDataset
     val: TaskDataset | None
     test: TaskDataset | None
-    full_resolution: TaskDataset | None
+    full_resolution: FullResolution | None
     classes: tuple[str, ...]
     cards: dict[str, Sensor]
     ratio: float | None
     digests: dict[str, str]
     truths: dict[str, str]
     notes: tuple[str, ...]
+
+    @property
+    def splits(self) -> dict[str, TaskDataset]:
+        """The data sets that there are, by the names under which their scores stand in `metrics.json`."""
+        full = None if self.full_resolution is None else self.full_resolution.dataset
+        found = {"train": self.train, "val": self.val, "test": self.test, f"test{FULL_RESOLUTION}": full}
+        return {name: dataset for name, dataset in found.items() if dataset is not None}
 
 
 def load_task_data(
@@ -106,9 +115,15 @@ def load_task_data(
     cards = agree_on_cards(("", manifest) for manifest in selected)
     build = partial(TaskDataset, inputs=inputs, task=task, labels=labels, cards=cards, seed=seed)
     data = {name: build(part, config=config, training=name == "train") for name, part in splits.items()}
+    truths = {name: _digest([_truth_of(one, [_target(task)]) for one in parts]) for name, parts in splits.items()}
     full = None
-    if config.wald is not None and "test" in splits:
-        full = build(splits["test"], config=config.model_copy(update={"wald": None}), training=False)
+    if isinstance(task, Restoration) and "test" in splits:
+        full, note = full_resolution(splits["test"], config, task, inputs, cards, build)
+        notes += [note] if note else []
+    if full is not None:
+        digests[f"test{FULL_RESOLUTION}"] = _digest(full.manifests)
+        judged_by = [full.coarse.key, full.pan]
+        truths[f"test{FULL_RESOLUTION}"] = _digest([_truth_of(one, judged_by) for one in full.manifests])
     return TaskData(
         train=data["train"],
         val=data.get("val"),
@@ -118,9 +133,27 @@ def load_task_data(
         cards=cards,
         ratio=_ratio(selected[0].samples[0], task, config.wald),
         digests=digests,
-        truths={name: _digest([_truth_of(one, task) for one in manifests]) for name, manifests in splits.items()},
+        truths=truths,
         notes=tuple(notes),
     )
+
+
+def require_disjoint(data: TaskData) -> None:
+    """Refuses to train on what is then validated or tested, or to choose weights by what is tested.
+
+    Raises:
+        InputError: two splits share samples; names one.
+    """
+    names = [name for name in ("train", "val", "test") if name in data.splits]
+    for one, other in itertools.combinations(names, 2):
+        known = {(manifest.root, sample.sample) for manifest, sample in data.splits[one].listed}
+        if shared := [s.sample for manifest, s in data.splits[other].listed if (manifest.root, s.sample) in known]:
+            raise InputError(
+                f"data.{one} and data.{other} share {len(shared)} samples, {shared[0]} for one: scores would be of "
+                f"what was learned by heart. Name splits without common samples, draw them (data.val_fraction=0.1, or "
+                f"data.folds=5), or leave one out: data.{other}=null; `msgfm evaluate RUN --split NAME` scores any "
+                f"split later, training samples too"
+            )
 
 
 def _require_settings(config: DataConfig, task: AnyTask) -> None:
@@ -178,11 +211,14 @@ def _digest(manifests: Sequence[Manifest]) -> str:
     return hashlib.sha256("".join(manifest.digest for manifest in manifests).encode()).hexdigest()
 
 
-def _truth_of(manifest: Manifest, task: AnyTask) -> Manifest:
-    """The samples with what is predicted alone: labels, masks, the target's image."""
-    target = task.target.key if isinstance(task, Restoration) else None
+def _target(task: AnyTask) -> str | None:
+    return task.target.key if isinstance(task, Restoration) else None
+
+
+def _truth_of(manifest: Manifest, keys: Sequence[str | None]) -> Manifest:
+    """The samples with what they are scored by alone: labels, masks, and some of the images."""
     samples = [
-        replace(sample, images=tuple(image for image in sample.images if image.key == target))
+        replace(sample, images=tuple(image for image in sample.images if image.key in keys))
         for sample in manifest.samples
     ]
     return replace(manifest, samples=tuple(samples))

@@ -15,6 +15,7 @@ from msgfm.models.baselines.clear import CLOUDY, cloudiness, mean_of_clear
 from msgfm.models.baselines.sharpening import Fusion, brovey, gram_schmidt_adaptive, sharpen
 from msgfm.models.heads import RestoredImage
 from msgfm.models.inputs import InputImage, PreparedImages
+from msgfm.models.panchromatic import find_panchromatic
 from msgfm.models.tasks import Restoration, Task
 from msgfm.sensors import Sensor
 
@@ -135,14 +136,14 @@ class RestorationRuleHead(nn.Module):
         return cloudiness(image.float(), self.cards[key]) >= CLOUDY
 
     def _find_pan(self) -> str:
-        """Key of the panchromatic input: the one image of a single band."""
-        single = [key for key, card in self.cards.items() if len(card.bands) == 1 and key != self.over]
-        if len(single) != 1:
+        """Key of the panchromatic input."""
+        found = find_panchromatic(self.cards, self.over)
+        if found is None:
             raise InputError(
-                f"backbone: the rule {self.rule} needs one input of a single band, the panchromatic image; there are "
-                f"{', '.join(single) or 'none'} among the inputs {', '.join(self.cards)}"
+                f"backbone: the rule {self.rule} needs one input of a single band in the visible, the panchromatic "
+                f"image; there is none among the inputs {', '.join(self.cards)}"
             )
-        return single[0]
+        return found
 
 
 def make_rule_head(

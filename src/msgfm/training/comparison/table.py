@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgfm.data.tasks import FULL_RESOLUTION
 from msgfm.errors import InputError
 from msgfm.metrics import higher_is_better
 from msgfm.training.comparison.runs import Run, Seed
@@ -105,7 +106,7 @@ def compare_metrics(runs: Sequence[Run], split: str, wanted: Sequence[str], note
     picked_by = runs[0].facts.best.metric if runs[0].facts.best else None
     names = _pick(wanted, sorted(names, key=lambda name: name != picked_by))
     lower = {name: not higher_is_better(name) for name in names}
-    paper = _paper_rows(runs, names) if split == "test" else ()
+    paper = _paper_rows(runs, names) if split in ("test", f"test{FULL_RESOLUTION}") else ()
     title = f"{_described(runs[0])}, split {split}"
     return _build(title, runs, lower, lambda seed: seed.scores.metrics, paper, notes)
 

@@ -14,11 +14,13 @@ from msgfm.models.pretrained import load_model_config
 from msgfm.models.tasks import Classification, Restoration
 from msgfm.sensors import Sensor
 from msgfm.training.finetuning.results import (
+    AT_FULL_RESOLUTION,
     MISSING_SENSORS_PICTURE,
     MissingSensors,
     RunFacts,
     SplitScores,
     Values,
+    has_full_resolution,
     read_facts,
     read_missing_sensors,
     read_scores,
@@ -130,6 +132,7 @@ def _scores(scores: dict[str, SplitScores], facts: RunFacts | None) -> list[str]
     if facts and facts.paper:
         rows.append(["paper", "", *_numbers(facts.paper, names)])
     parts = [_table(["split", "images", *map(_with_arrow, names)], rows)]
+    parts += [AT_FULL_RESOLUTION] if has_full_resolution(scores) else []
     for split, one in reported(scores).items():
         for by, groups in (("class", one.per_class), ("band", one.per_band), ("cloud cover (%)", one.by_cloud_cover)):
             if groups:

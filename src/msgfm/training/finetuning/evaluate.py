@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from msgfm.config import load_config
-from msgfm.data.tasks import TaskData, TaskDataset, load_task_data
+from msgfm.data.tasks import FULL_RESOLUTION, TaskData, TaskDataset, load_task_data
 from msgfm.errors import InputError
 from msgfm.files import lock_folder, write_atomically
 from msgfm.models.downstream import DownstreamModel
@@ -19,6 +19,7 @@ from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import from_pretrained
 from msgfm.training.finetuning.build import build_model, load_init
 from msgfm.training.finetuning.config import FinetuneConfig
+from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
 from msgfm.training.finetuning.missing import score_subsets, sensor_subsets
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table
@@ -60,6 +61,8 @@ def evaluate_run(
     before: FinetuneConfig | None = None
     for folder in complete_seeds(run):
         seed = _open_seed(folder, split, overrides)
+        if split.endswith(FULL_RESOLUTION):
+            raise InputError(f"--split {split}: it is scored with --split {split.removesuffix(FULL_RESOLUTION)}")
         if subsets:
             sensor_subsets(seed.config.inputs)  # one sensor alone is told before anything is read
         if data is None or before is None or (before.data, before.task) != (seed.config.data, seed.config.task):
@@ -136,9 +139,11 @@ def _evaluate_seed(
     if subsets:
         filler = None if pretrained is None else pretrained.to(fabric.device)
         return score_subsets(plan, split, dataset, predictor, filler)
-    scores = evaluate_split(plan, split, dataset, predictor)
-    _note_split(seed, split, data, len(dataset.samples))
-    return scores_table(plan, {split: scores})
+    scores = {split: evaluate_split(plan, split, dataset, predictor)}
+    if split != "val":
+        scores |= evaluate_full_resolution(plan, split, predictor)
+    _note_splits(seed, scores, data)
+    return scores_table(plan, scores)
 
 
 def load_model(seed: _Seed, data: TaskData) -> DownstreamModel:
@@ -172,15 +177,19 @@ def _load_pretrained(folder: Path) -> MsGFM:
     return model.eval()
 
 
-def _note_split(seed: _Seed, split: str, data: TaskData, samples: int) -> None:
-    """Adds a further split's samples to `run.json`, so that runs can be compared on it."""
-    if split in seed.facts.data.digests:
+def _note_splits(seed: _Seed, splits: Iterable[str], data: TaskData) -> None:
+    """Adds the samples of further splits to `run.json`, so that runs can be compared on them."""
+    new = [split for split in splits if split not in seed.facts.data.digests]
+    if not new:
         return
     path = seed.folder / RUN_FACTS
     facts = json.loads(path.read_text(encoding="utf-8"))
-    read_as = "val" if split == "val" else "test"
-    facts["data"]["digests"][split] = data.digests[read_as]
-    facts["data"]["truths"][split] = data.truths[read_as]
-    facts["data"]["samples"][split] = samples
+    for split in new:
+        read_as = "val" if split == "val" else "test"
+        if split.endswith(FULL_RESOLUTION):
+            read_as += FULL_RESOLUTION
+        facts["data"]["digests"][split] = data.digests[read_as]
+        facts["data"]["truths"][split] = data.truths[read_as]
+        facts["data"]["samples"][split] = len(data.splits[read_as].samples)
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))

@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 from rich.console import Console
 from torch.optim import AdamW
 
-from msgfm.data.tasks import load_task_data
+from msgfm.data.tasks import load_task_data, require_disjoint
 from msgfm.errors import InputError
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
@@ -25,6 +25,7 @@ from msgfm.models.weights import WEIGHTS, load_strictly
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same
 from msgfm.training.finetuning.build import build_model, freeze_below_head, load_init
 from msgfm.training.finetuning.config import FinetuneConfig
+from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
 from msgfm.training.finetuning.losses import LossOfModel
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table, write_facts
@@ -74,6 +75,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
         console.print(f"{config.out} is complete, seeds {', '.join(map(str, config.seeds))}; for more: seeds=[...]")
         return 0
     data = load_task_data(config.data, config.task, config.inputs, limits=config.hardware.cache_limits)
+    require_disjoint(data)
     config = with_class_prior(config, data)
     pretrained = load_init(config)
     fabric = make_fabric(config.hardware, patience=_EVALUATION)
@@ -135,7 +137,6 @@ def find_checkpoint(plan: Plan) -> Found | None:
 def describe(console: Console, plan: Plan, model: DownstreamModel, report: TransferReport) -> None:
     """Says what is about to happen."""
     config, data = plan.config, plan.data
-    splits = {"train": data.train, "val": data.val, "test": data.test}
     console.print(
         f"{config.method} for {plan.model.task.kind}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M "
         f"parameters, seeds {', '.join(map(str, config.seeds))}, out: {config.out}"
@@ -145,9 +146,8 @@ def describe(console: Console, plan: Plan, model: DownstreamModel, report: Trans
             f"  the whole run of {config.epochs} epochs is warm-up (optim.warmup_epochs="
             f"{config.optim.warmup_epochs:g}); optim.lr is not reached"
         )
-    for name, one in splits.items():
-        if one is not None:
-            console.print(f"  {name}: {len(one.samples)} samples, digest {data.digests[name]}", highlight=False)
+    for name, one in data.splits.items():
+        console.print(f"  {name}: {len(one.samples)} samples, digest {data.digests[name]}", highlight=False)
     for note in (*data.notes, *report.describe()):
         console.print(f"  {note}", markup=False, highlight=False)
 
@@ -229,6 +229,7 @@ def _finish(
         save_pretrained(model, plan.folder)
     splits = {"val": plan.data.val, "test": plan.data.test}
     scores = {name: evaluate_split(plan, name, one, predictor) for name, one in splits.items() if one is not None}
+    scores |= evaluate_full_resolution(plan, "test", predictor)
     draw_predictions(plan, predictor, state.step)
     write_facts(plan, state, model, report.describe(), started)
     describe_run(plan.folder)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -18,7 +18,7 @@ from msgfm.models.pretrained import CONFIG
 from msgfm.training.facts import describe_origin
 from msgfm.training.finetuning.card import write_model_card
 from msgfm.training.finetuning.plan import Plan
-from msgfm.training.finetuning.predicting import Predictor
+from msgfm.training.finetuning.predicting import Predicted, Predictor
 from msgfm.training.finetuning.predictions import PredictionWriter
 from msgfm.training.finetuning.report import write_finetune_report
 from msgfm.training.finetuning.results import RUN_FACTS, SplitScores, write_scores
@@ -28,7 +28,21 @@ from msgfm.training.finetuning.step import State
 
 def evaluate_split(plan: Plan, split: str, dataset: TaskDataset, predictor: Predictor) -> SplitScores:
     """Predicts a split, scores it, and writes scores and predictions into the run's folder."""
-    scorer = Scorer(plan.model, plan.config.data)
+    return write_split(plan, split, dataset, predictor, Scorer(plan.model, plan.config.data))
+
+
+class AnyScorer(Protocol):
+    """Scores predictions one by one, and all together."""
+
+    def add_and_score(self, predicted: Predicted) -> dict[str, float]:
+        """Counts an image, and scores it by itself."""
+
+    def scores(self) -> SplitScores:
+        """The metrics of all images so far."""
+
+
+def write_split(plan: Plan, split: str, dataset: TaskDataset, predictor: Predictor, scorer: AnyScorer) -> SplitScores:
+    """Predicts a split, and writes what the scorer says of it, and predictions, into the run's folder."""
     writer = PredictionWriter(plan.folder / "predictions", split, plan.model.task, plan.config.keep_predictions)
     for predicted in predictor.over(dataset, f"evaluating {split}"):
         writer.add(predicted, scorer.add_and_score(predicted))
@@ -41,7 +55,6 @@ def evaluate_split(plan: Plan, split: str, dataset: TaskDataset, predictor: Pred
 def write_facts(plan: Plan, state: State, model: DownstreamModel, transfer: Iterable[str], started: float) -> None:
     """Writes `run.json`, the last of all files: it says that the run is complete."""
     data = plan.data
-    splits = {"train": data.train, "val": data.val, "test": data.test}
     facts: dict[str, Any] = describe_origin(started) | {
         "seed": plan.seed,
         "steps": state.step,
@@ -57,7 +70,7 @@ def write_facts(plan: Plan, state: State, model: DownstreamModel, transfer: Iter
         "data": {
             "digests": data.digests,
             "truths": data.truths,
-            "samples": {name: len(dataset.samples) for name, dataset in splits.items() if dataset is not None},
+            "samples": {name: len(dataset.samples) for name, dataset in data.splits.items()},
             "notes": list(data.notes),
         },
         "left_out": list(state.bad),
@@ -80,8 +93,12 @@ def scores_table(plan: Plan, scores: dict[str, SplitScores]) -> Table:
     for heading in ("split", "images", *columns):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for split, one in scores.items():
-        table.add_row(split, str(one.images), *(f"{one.metrics[name]:.4f}" for name in columns))
+        table.add_row(split, str(one.images), *(_number(one.metrics, name) for name in columns))
     if plan.config.paper:
         paper = plan.config.paper
-        table.add_row("paper", "", *(f"{paper[name]:.4f}" if name in paper else "" for name in columns))
+        table.add_row("paper", "", *(_number(paper, name) for name in columns))
     return table
+
+
+def _number(values: Mapping[str, float], name: str) -> str:
+    return f"{values[name]:.4f}" if name in values else ""

@@ -12,7 +12,7 @@ from msgfm.config import config_to_dict
 from msgfm.data.mixture import MixtureOrder
 from msgfm.data.tasks import TaskData
 from msgfm.errors import InputError
-from msgfm.metrics import default_metric
+from msgfm.metrics import NO_REFERENCE, default_metric
 from msgfm.models.downstream import DownstreamConfig
 from msgfm.models.tasks import Classification
 from msgfm.models.weights import WEIGHTS
@@ -133,9 +133,9 @@ def require_metric(plan: Plan) -> None:
         InputError: names those that there are.
     """
     known = metric_names(plan.model, plan.config.data)
-    for name in (plan.metric, *plan.config.paper):
-        if name not in known:
-            key = "metric" if name == plan.metric else "paper"
+    reported = known if plan.data.full_resolution is None else (*known, *NO_REFERENCE)
+    for key, name in (("metric", plan.metric), *(("paper", name) for name in plan.config.paper)):
+        if name not in (known if key == "metric" else reported):
             raise InputError(f"{key}: no metric {name!r} in {plan.model.task.kind}; there are {', '.join(known)}")
 
 

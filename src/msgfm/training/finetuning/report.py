@@ -12,11 +12,13 @@ import numpy as np
 from msgfm.errors import InputError
 from msgfm.metrics import higher_is_better
 from msgfm.training.finetuning.results import (
+    AT_FULL_RESOLUTION,
     MISSING_SENSORS_PICTURE,
     RUN_FACTS,
     RunFacts,
     SplitScores,
     Values,
+    has_full_resolution,
     read_facts,
     read_scores,
     reported,
@@ -107,6 +109,8 @@ def _scores(scores: Mapping[str, SplitScores], paper: Mapping[str, float]) -> It
     ]
     rows += [("paper", "", paper)] if paper else []
     yield _table(names, rows)
+    if has_full_resolution(scores):
+        yield f"<p>{html.escape(AT_FULL_RESOLUTION)}</p>"
     for split, one in reported(scores).items():
         for by, groups in (("class", one.per_class), ("band", one.per_band), ("cloud cover, %", one.by_cloud_cover)):
             yield from _bars(split, by, groups)

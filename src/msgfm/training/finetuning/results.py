@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from msgfm.config import Config, config_from_dict
+from msgfm.data.tasks import FULL_RESOLUTION
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.metrics.metric_set import Scores
@@ -99,6 +100,17 @@ def write_scores(folder: Path, split: str, scores: SplitScores) -> None:
     text = json.dumps({name: json.loads(one.model_dump_json()) for name, one in kept.items()}, indent=1)
     with write_atomically(folder / SCORES) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+AT_FULL_RESOLUTION = (
+    f"Splits that end in {FULL_RESOLUTION} are the images as they are, not degraded: sharpened to the grid of the "
+    "panchromatic image and judged without a reference (qnr, d_lambda, d_s)."
+)
+
+
+def has_full_resolution(scores: Mapping[str, SplitScores]) -> bool:
+    """Whether some split was scored at full resolution, so that `AT_FULL_RESOLUTION` is to be said."""
+    return any(split.endswith(FULL_RESOLUTION) for split in scores)
 
 
 def reported(scores: Mapping[str, SplitScores]) -> dict[str, SplitScores]:

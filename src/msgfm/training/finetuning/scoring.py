@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from msgfm.data.tasks import DataConfig
+from msgfm.errors import InputError
 from msgfm.metrics import MetricSet, RestorationMetrics, make_metrics
 from msgfm.metrics.classification import SingleLabelMetrics
 from msgfm.metrics.segmentation import SegmentationMetrics
@@ -70,9 +71,26 @@ def _update(metrics: MetricSet, predicted: Predicted) -> None:
         metrics.update(output, target)
 
 
-def value_range(card: Sensor) -> tuple[float, float]:
-    """What errors of an image are scaled by: 0-1 for reflectance and photographs, else the widest valid range."""
-    if all(band.unit in ("reflectance", "1") for band in card.bands):
+def value_range(card: Sensor) -> tuple[float, float] | None:
+    """What errors of an image are scaled by: 0-1 for reflectance and photographs, else the widest valid range.
+
+    None for heights: of the 9500 m between the lowest and the highest place on earth an error is no share to speak of.
+
+    Raises:
+        InputError: the bands have different units, so that no number says how large their errors are together.
+    """
+    units = {unit: [band.name for band in card.bands if band.unit == unit] for unit in (b.unit for b in card.bands)}
+    if len(units) > 1:
+        first = f"{card.name}:{','.join(next(iter(units.values())))}"
+        listed = "; ".join(f"{', '.join(names)} in {unit}" for unit, names in units.items())
+        raise InputError(
+            f"task.target: the bands of {card.name} have different units, {listed}; errors of these make no one "
+            f"number. Name bands of one unit, as target: '{first}'"
+        )
+    unit = card.bands[0].unit
+    if unit == "m":
+        return None
+    if unit in ("reflectance", "1"):
         return 0.0, 1.0
     return min(band.valid_range[0] for band in card.bands), max(band.valid_range[1] for band in card.bands)
 
