@@ -90,12 +90,6 @@ def test_images_too_small_for_a_window_have_no_quality() -> None:
     assert all(math.isnan(value) for value in quality(sharp, coarse, pan).values())
 
 
-def test_a_coarse_image_on_the_fine_grid_is_averaged_back() -> None:
-    sharp, coarse, pan = draw_images()
-    fine = coarse.repeat(4, axis=1).repeat(4, axis=2)
-    assert quality(sharp, fine, pan) == pytest.approx(quality(sharp, coarse, pan))
-
-
 def test_sides_need_not_be_whole_multiples() -> None:
     """As SpaceNet 2 has 163 and 650 pixels: of one ground sampled finely and coarsely, hardly anything is distorted."""
 

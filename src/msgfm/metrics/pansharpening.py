@@ -104,14 +104,13 @@ def quality_without_reference(sharp: Tensor, coarse: Tensor, pan: Tensor, ratio:
 
     Args:
         sharp: (C, H, W), NaN where there is no data.
-        coarse: (C, h, w) the multispectral image; or (C, H, W), resampled to the fine grid; averages undo that.
+        coarse: (C, h, w) the multispectral image on its own grid.
         pan: (1, H, W).
         ratio: h/l as in `ergas`.
     """
-    height, width = coarse.shape[1:]
-    small = (round(height * ratio), round(width * ratio)) if coarse.shape == sharp.shape else (height, width)
-    sharp, coarse, pan = sharp.double(), _reduce(coarse.double(), small), pan.double()
-    coarse_side = _between_bands(coarse, _reduce(pan, small), Q_WINDOW)
+    sharp, coarse, pan = sharp.double(), coarse.double(), pan.double()
+    # averages of areas; there is no data where any of an area has none
+    coarse_side = _between_bands(coarse, F.adaptive_avg_pool2d(pan, (coarse.shape[1], coarse.shape[2])), Q_WINDOW)
     sharp_side = _between_bands(sharp, pan, round(Q_WINDOW / ratio))
     change = (sharp_side - coarse_side).abs()
     d_s = float(change[0, 1:].mean())
@@ -130,8 +129,3 @@ def _between_bands(image: Tensor, pan: Tensor, window: int) -> Tensor:
         later = bands[first + 1 :]
         table[first, first + 1 :] = universal_quality(bands[first].expand_as(later), later, valid, window)
     return table
-
-
-def _reduce(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Averages areas to a coarser grid; no data where any of an area has none."""
-    return F.adaptive_avg_pool2d(image, size) if image.shape[1:] != size else image
