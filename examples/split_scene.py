@@ -32,7 +32,7 @@ def _part(sample: Sample, name: str) -> Sample:
 def _columns(image: SensorImage, start: int, width: int, coarsest: int) -> SensorImage:
     """Some columns of an image, all files of which have one grid, counted in pixels of the coarsest one.
 
-    A Landsat panchromatic image reaches half a pixel beyond the others on each side: 2 N + 1 pixels, and so do its parts.
+    Landsat's panchromatic image reaches half a pixel beyond the others on each side (2 N + 1), and so do its parts.
     """
     ratio = round(image.width / coarsest)
     left = start * ratio
