@@ -86,6 +86,18 @@ def test_a_fraction_with_fewer_samples_than_classes(labelled: Path) -> None:
         load(labelled, Classification(), "rgb", image_size=8, fraction=0.02)
 
 
+def test_a_fraction_of_several_manifests_whose_samples_share_names(tmp_path: Path) -> None:
+    """Two copies of a data set: half of the samples is half of all, of each class and of each copy."""
+    copies = [write_labelled(tmp_path / name, {"train": 8}) for name in ("one", "two")]
+    settings = {"image_size": 8, "val": None, "test": None}
+    data = load(copies, Classification(), "rgb", fraction=0.5, **settings)
+    assert Counter(sample.labels for sample in data.train.samples) == {(name,): 8 for name in CLASSES}
+    of_copy = Counter(manifest.root.name for manifest, _ in data.train.listed)
+    assert min(of_copy["one"], of_copy["two"]) >= 6
+    other = load(copies, Classification(), "rgb", fraction=0.5, seed=1, **settings)
+    assert other.digests != data.digests
+
+
 def test_folds_are_even_and_test_everything_once(labelled: Path) -> None:
     tested: Counter[str] = Counter()
     for fold in range(5):

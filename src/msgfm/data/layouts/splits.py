@@ -33,26 +33,28 @@ def draw_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[S
     Raises:
         InputError: nothing is left of the training split.
     """
-    train = [sample for sample in samples if sample.split == "train"]
-    chosen = {sample.sample for sample in draw_share(train, fraction, seed)}
-    return [sample for sample in samples if sample.split != "train" or sample.sample in chosen]
+    train = [i for i, sample in enumerate(samples) if sample.split == "train"]
+    chosen = {train[i] for i in draw_share([samples[i] for i in train], fraction, seed)}
+    return [sample for i, sample in enumerate(samples) if sample.split != "train" or i in chosen]
 
 
-def draw_share(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
-    """A part of some samples, whatever their split; as `draw_subset`.
+def draw_share(samples: Sequence[Sample], fraction: float, seed: int) -> list[int]:
+    """Positions of a part of some samples, whatever their split; as `draw_subset`.
+
+    Samples of several data sets may have the same name: each is drawn by itself.
 
     Raises:
         InputError: nothing is left.
     """
     start = _uniform(f"{seed}:start")
-    chosen = {
-        sample.sample
-        for i, sample in enumerate(_class_by_class(samples, seed))
+    chosen = [
+        position
+        for i, position in enumerate(_class_by_class(samples, seed))
         if int((i + 1) * fraction + start) > int(i * fraction + start)
-    }
+    ]
     if not chosen:
         raise InputError(f"fraction {fraction} of {len(samples)} training samples is none; give a larger one")
-    return [sample for sample in samples if sample.sample in chosen]
+    return sorted(chosen)
 
 
 def deal_folds(samples: Sequence[Sample], folds: int, seed: int) -> dict[str, int]:
@@ -64,19 +66,28 @@ def deal_folds(samples: Sequence[Sample], folds: int, seed: int) -> dict[str, in
     firsts: dict[str, Sample] = {}
     for sample in samples:
         firsts.setdefault(sample.scene, sample)
-    return {sample.scene: i % folds for i, sample in enumerate(_class_by_class(list(firsts.values()), seed))}
+    scenes = list(firsts)
+    return {scenes[position]: i % folds for i, position in enumerate(_class_by_class(list(firsts.values()), seed))}
 
 
-def _class_by_class(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Sorted by their classes, the rarest class first, and at random among those with the same classes."""
+def _class_by_class(samples: Sequence[Sample], seed: int) -> list[int]:
+    """Positions of the samples by their classes, the rarest class first, and at random among equals.
+
+    Of samples with the same name all but the first have another place than that: side by side, every other one of
+    them, and so one data set alone, would be drawn.
+    """
     times = Counter(label for sample in samples for label in set(sample.labels))
     rank = {label: i for i, label in enumerate(sorted(times, key=lambda label: (times[label], label)))}
 
-    def order(sample: Sample) -> tuple[tuple[int, ...], float, str]:
+    seen: Counter[str] = Counter()
+    order: list[tuple[tuple[int, ...], float, str, int]] = []
+    for position, sample in enumerate(samples):
+        before = seen[sample.sample]
+        seen[sample.sample] += 1
+        name = f"{sample.sample}#{before}" if before else sample.sample
         ranks = tuple(sorted({rank[label] for label in sample.labels}))
-        return ranks, _uniform(f"{seed}:{sample.sample}"), sample.sample
-
-    return sorted(samples, key=order)
+        order.append((ranks, _uniform(f"{seed}:{name}"), name, position))
+    return [position for *_, position in sorted(order)]
 
 
 def spread_evenly(items: Sequence[T], most: int) -> list[T]:

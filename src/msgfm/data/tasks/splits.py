@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -73,15 +74,15 @@ def draw_labels(manifests: Sequence[Manifest], config: DataConfig, *, one_label:
     if config.fraction == 1:
         return list(manifests)
     samples = [sample for manifest in manifests for sample in manifest.samples]
-    chosen = draw_share(samples, config.fraction, config.seed)
+    chosen = set(draw_share(samples, config.fraction, config.seed))
     classes = len({label for sample in samples for label in sample.labels})
     if one_label and len(chosen) < classes:
         raise InputError(
             f"data.fraction {config.fraction:g} of {len(samples)} training samples is {len(chosen)}, fewer than the "
             f"{classes} classes; give at least {classes / len(samples):.2g}"
         )
-    labelled = set(chosen)
-    return _where(manifests, lambda sample: sample in labelled)
+    position = itertools.count()  # two manifests may list samples of the same name, or even equal ones
+    return _where(manifests, lambda _: next(position) in chosen)
 
 
 def _where(manifests: Sequence[Manifest], keep: Callable[[Sample], bool]) -> list[Manifest]:
