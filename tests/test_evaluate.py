@@ -13,6 +13,9 @@ from small_runs import files_in, refused, run
 from small_tasks import pretrain_small, write_finetune_recipe, write_task_data
 
 from msgfm.data.records import read_manifest, write_manifest
+from msgfm.errors import InputError
+from msgfm.models.tasks import Classification
+from msgfm.training.finetuning.predictions import PredictionWriter
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +114,16 @@ def test_what_cannot_be_evaluated_is_refused_and_the_run_stays(
     assert "dim" in message
     assert "dark" in message
     assert {name: (run_folder / name).read_bytes() for name in files_in(run_folder)} == before
+
+
+@pytest.mark.parametrize("split", ["..", ".", "/{folder}/kept", "../../kept", "a/b", "", ".hidden", "-x"])
+def test_a_split_is_a_name_and_not_a_path(run_folder: Path, tmp_path: Path, split: str) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "run" / "seed_0")
+    (tmp_path / "run" / "kept").mkdir()
+    (tmp_path / "run" / "kept" / "file").write_text("mine")
+    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
+    name = split.format(folder=tmp_path / "run")
+    assert "not a name" in refused("evaluate", copy, f"--split={name}", "data.test=test")
+    with pytest.raises(InputError, match="not a name"):
+        PredictionWriter(copy / "predictions", name, Classification(classes=("a", "b")), None)
+    assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == before

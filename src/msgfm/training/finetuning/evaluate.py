@@ -24,6 +24,7 @@ from msgfm.training.finetuning.missing import score_subsets, sensor_subsets
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table
 from msgfm.training.finetuning.plan import make_plan
+from msgfm.training.finetuning.predictions import require_split_name
 from msgfm.training.finetuning.results import RUN_FACTS, RunFacts, read_facts
 from msgfm.training.finetuning.train import make_predictor
 from msgfm.training.folder import RECIPE
@@ -56,6 +57,7 @@ def evaluate_run(
     Raises:
         InputError: no complete run; other classes, or other samples than those that the run was scored on.
     """
+    require_split_name(split)
     pretrained = None if fill is None else _load_pretrained(fill)
     data: TaskData | None = None
     before: FinetuneConfig | None = None

@@ -12,12 +12,26 @@ import torch
 from numpy.typing import NDArray
 
 from msgfm.data.masks import UNLABELLED
+from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.models.tasks import Classification, Restoration, Task
 from msgfm.training.finetuning.predicting import Predicted
 
 NO_LABEL = 255
 """In class maps on disk, which are uint8: no label."""
+
+
+def require_split_name(split: str) -> None:
+    """Refuses names that are paths, for files and a folder are called after a split, and replaced.
+
+    Raises:
+        InputError: says what a name may have.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", split, re.ASCII):
+        raise InputError(
+            f"--split {split}: not a name; scores can be kept under letters, digits, '.', '_' and '-', first a letter "
+            f"or digit: --split NAME 'data.test={split}' scores a split that is called otherwise"
+        )
 
 
 class PredictionWriter:
@@ -32,11 +46,15 @@ class PredictionWriter:
         split: its name.
         task: with its classes.
         keep: of how many images the prediction itself is written; None is all. Scores are written of all.
+
+    Raises:
+        InputError: the split's name is none for a file.
     """
 
     def __init__(self, folder: Path, split: str, task: Task, keep: int | None) -> None:
         self._folder, self._split, self._task, self._keep = folder, split, task, keep
         self._rows: list[dict[str, object]] = []
+        require_split_name(split)
         shutil.rmtree(folder / split, ignore_errors=True)  # of an evaluation before
 
     def add(self, predicted: Predicted, scores: dict[str, float]) -> None:
