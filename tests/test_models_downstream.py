@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,11 @@ def test_every_parameter_has_a_gradient_where_a_sensor_is_missing(transfer: str)
         ("classification", ["landsat8"], "no sensor 'landsat8'"),
         ("classification", ["sentinel1:HH"], "sensor sentinel1 has no band 'HH'"),
         ("restoration", ["sentinel1"], "task.over 'sentinel2@cloudy' is none of the inputs sentinel1"),
+        (
+            {"kind": "restoration", "target": "sentinel2", "over": "sentinel1"},
+            ["sentinel1"],
+            "task.over: sentinel1 and the target sentinel2 have no band in common.*task.over=null",
+        ),
         ({"kind": "restoration", "target": "landsat8"}, ["sentinel1"], "no sensor 'landsat8'"),
         ({"kind": "classification"}, ["rgb"], r"task.classes: classification with the classes \[\]; name them all"),
         ({"kind": "segmentation", "classes": ["a"]}, ["rgb"], r"with the classes \['a'\]"),
@@ -219,6 +225,47 @@ def test_wrong_images_are_named() -> None:
             model.predict(given)
     only = {"sentinel1": images["sentinel1"]}
     torch.testing.assert_close(model.predict(only, allow_missing=True), model(only).softmax(dim=1))
+
+
+@pytest.mark.parametrize("task", [*TASKS, "rule"])
+def test_images_of_other_floating_types_are_taken(task: str) -> None:
+    rule = {"backbone": {"kind": "rule", "rule": "copy"}}
+    model = make("restoration", **rule) if task == "rule" else make(task)
+    images = images_for(model)
+    wanted = model.predict(images)
+    precise = model.predict({key: image.numpy().astype(np.float64) for key, image in images.items()})
+    assert precise.dtype == wanted.dtype
+    torch.testing.assert_close(precise, wanted)
+    if task != "rule":
+        doubles = {key: image.double() for key, image in images.items()}
+        torch.testing.assert_close(model.features(doubles), model.features(images))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 0, 0), (0, 3, 32, 32)])
+def test_images_without_pixels_are_refused(shape: tuple[int, ...]) -> None:
+    model = make("segmentation", ["rgb"])
+    with pytest.raises(InputError, match=r"rgb: image of shape .* has no pixels"):
+        model.predict({"rgb": torch.zeros(shape)})
+
+
+def test_images_come_by_key() -> None:
+    given: Any = [torch.zeros(1, 3, 32, 32)]
+    with pytest.raises(InputError, match="images come by key.*these are a list"):
+        make("segmentation", ["rgb"]).predict(given)
+
+
+def test_a_prediction_from_nothing_warns() -> None:
+    model = make("segmentation")
+    images = images_for(model, batch=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(images)
+        images["dsm"][:] = torch.nan  # a missing sensor
+        model.predict(images)
+    images["rgb"][:2] = torch.nan
+    with pytest.warns(UserWarning, match="2 of 3 images have no data") as caught:
+        model.predict(images)
+    assert caught[0].filename == __file__
 
 
 # ---- folders --------------------------------------------------------------------------------------------------------

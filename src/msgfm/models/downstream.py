@@ -18,7 +18,7 @@ from msgfm.models.baselines.rules import NoTrunk, RuleBackbone, make_rule_head
 from msgfm.models.baselines.statistics import cards_as_seen
 from msgfm.models.baselines.timm_trunk import TimmBackbone, TimmTrunk
 from msgfm.models.heads import ClassificationHead, RestorationHead, RestoredImage, UPerNetHead, unpad
-from msgfm.models.inputs import InputImage, Inputs, PreparedImages, as_image
+from msgfm.models.inputs import InputImage, Inputs, PreparedImages, as_images
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.patch_embed import PatchEmbedConfig
 from msgfm.models.swin import EncoderConfig
@@ -75,6 +75,8 @@ class DownstreamConfig(Config):
             self.task.target.card(self.sensors)
             if self.task.over is not None and self.task.over not in keys:
                 raise ValueError(f"task.over {self.task.over!r} is none of the inputs {', '.join(keys)}")
+            if self.task.over is not None:
+                self._require_common_band(self.task.target, self.inputs[keys.index(self.task.over)])
         elif len(self.task.classes) < (1 if isinstance(self.task, Classification) and self.task.multilabel else 2):
             raise ValueError(
                 f"task.classes: {self.task.kind} with the classes {list(self.task.classes)}; name them all"
@@ -86,6 +88,15 @@ class DownstreamConfig(Config):
         if isinstance(self.backbone, DSen2CRBackbone) and not isinstance(self.task, Restoration):
             raise ValueError(f"backbone dsen2cr restores images; the task is {self.task.kind}")
         return self
+
+    def _require_common_band(self, target: InputImage, over: InputImage) -> None:
+        """An image is added to band by band; without a common one it would be the mean of the card each time."""
+        bands, others = ({(b.name, b.unit) for b in one.card(self.sensors).bands} for one in (target, over))
+        if not bands & others:
+            raise ValueError(
+                f"task.over: {over.key} and the target {target.key} have no band in common (by name and unit); a "
+                f"target of another sensor is predicted by itself: task.over=null"
+            )
 
     @property
     def dates(self) -> tuple[str, ...]:
@@ -178,9 +189,12 @@ class DownstreamModel(nn.Module):
 
         Raises:
             InputError: a sensor is missing or unknown, or bands, type or unit are not the card's.
+
+        Warns:
+            UserWarning: images have no data in any input.
         """
         device = next(itertools.chain(self.parameters(), self.buffers())).device  # a rule has no parameters
-        tensors = {key: as_image(key, image).to(device) for key, image in images.items()}
+        tensors = {key: image.to(device) for key, image in as_images(images).items()}
         self.inputs.check(tensors, allow_missing=allow_missing)
         modes = [(module, module.training) for module in self.modules()]  # parts may be frozen
         self.eval()

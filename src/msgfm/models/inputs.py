@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -97,7 +98,8 @@ class Inputs(nn.Module):
         """Normalises the images of a batch; a key that is not there is an image without data.
 
         Args:
-            images: by key (B, C, H, W) in physical units, NaN where there is no data. Other keys are not looked at.
+            images: by key (B, C, H, W) in physical units, NaN where there is no data; of any floating type. Other
+                keys are not looked at.
 
         Raises:
             InputError: none of the inputs is there, or their shapes differ from the cards' or from each other's.
@@ -109,6 +111,7 @@ class Inputs(nn.Module):
             )
         for key in given:
             require_bands(key, self.cards[key], images[key])
+        images = {key: images[key].float() for key in given}
         batch, _, height, width = images[given[0]].shape
         for key in given:
             of_it, _, rows, cols = images[key].shape
@@ -131,6 +134,8 @@ class Inputs(nn.Module):
     def check(self, images: Mapping[str, Tensor], *, allow_missing: bool) -> None:
         """Refuses what is silently wrong: sensors that lack or are unknown, other bands, another unit.
 
+        Of images without any data it warns only: the margins of a scene may have some.
+
         Raises:
             InputError: names the key, what is wrong and what is expected.
         """
@@ -148,9 +153,24 @@ class Inputs(nn.Module):
             require_float(key, card.bands[0].unit, image)
             require_bands(key, card, image)
             require_unit(key, card, card.band_names, image)
+        _warn_of_no_data(images)
 
 
-def as_image(key: str, image: object) -> Tensor:
+def as_images(images: object) -> dict[str, Tensor]:
+    """Tensors of what may be arrays, by key.
+
+    Raises:
+        InputError: no mapping, or what is in it is neither tensor nor array of numbers.
+    """
+    if not isinstance(images, Mapping):
+        raise InputError(
+            f"images come by key, as {{'sentinel2': image}}, with images (B, C, H, W); these are a "
+            f"{type(images).__name__}"
+        )
+    return {key: _as_tensor(key, image) for key, image in images.items()}
+
+
+def _as_tensor(key: str, image: object) -> Tensor:
     """A tensor of what may be an array.
 
     Raises:
@@ -178,6 +198,8 @@ def require_bands(key: str, card: Sensor, image: Tensor) -> None:
             f"{key}: image of shape {tuple(image.shape)}, expected (B, {len(card.bands)}, H, W) for bands "
             f"{', '.join(card.band_names)}"
         )
+    if not image.numel():
+        raise InputError(f"{key}: image of shape {tuple(image.shape)} has no pixels; give one image at least")
 
 
 def require_unit(key: str, card: Sensor, bands: Sequence[str], image: Tensor) -> None:
@@ -200,3 +222,16 @@ def require_unit(key: str, card: Sensor, bands: Sequence[str], image: Tensor) ->
                 f"{low:g}..{high:g} {band.unit}; stored numbers become physical ones by (stored + {band.offset:g}) * "
                 f"{band.scale:g}"
             )
+
+
+def _warn_of_no_data(images: Mapping[str, Tensor]) -> None:
+    """A class map does not tell that it was predicted where nothing was seen."""
+    present = [image.isfinite().flatten(1).any(1) for image in images.values()]
+    if len({len(one) for one in present}) > 1:  # which `forward` refuses
+        return
+    if present and (empty := int((~torch.stack(present).any(0)).sum())):
+        warnings.warn(
+            f"{empty} of {len(present[0])} images have no data (NaN) in any input; what is predicted of them means "
+            f"nothing",
+            stacklevel=5,  # the caller of `predict`, which torch decorates
+        )
