@@ -127,3 +127,19 @@ def test_a_split_is_a_name_and_not_a_path(run_folder: Path, tmp_path: Path, spli
     with pytest.raises(InputError, match="not a name"):
         PredictionWriter(copy / "predictions", name, Classification(classes=("a", "b")), None)
     assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == before
+
+
+def test_of_a_run_on_folds_the_splits_are_those_of_its_fold(manifest: Path, tmp_path: Path) -> None:
+    data = {"manifest": str(manifest), "image_size": 24, "folds": 3, "fold": 1}
+    folder = tmp_path / "run" / "seed_0"
+    run("finetune", write_finetune_recipe(tmp_path / "r.yaml", manifest, "classification", data=data, epochs=1))
+    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
+    assert "deals all samples into train, val and test" in refused("evaluate", folder, "--split", "nosuch")
+    assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
+    run("evaluate", folder, "--split", "train")
+    facts = json.loads((folder / "run.json").read_text())["data"]["samples"]
+    scores = json.loads((folder / "metrics.json").read_text())
+    assert {split: one["images"] for split, one in scores.items()} == facts
+    assert facts["train"] > facts["test"]
+    run("evaluate", folder, "--split", "all")
+    assert json.loads((folder / "metrics.json").read_text())["all"]["images"] == sum(facts.values()) == 19

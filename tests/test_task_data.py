@@ -110,6 +110,17 @@ def test_folds_are_even_and_test_everything_once(labelled: Path) -> None:
     assert len(tested) == 75
 
 
+def test_with_folds_the_splits_named_are_those_of_the_folds(labelled: Path) -> None:
+    settings: dict[str, object] = {"image_size": 8, "folds": 5, "fold": 2}
+    plain = load(labelled, Classification(), "rgb", **settings)
+    named = load(labelled, Classification(), "rgb", **settings, val=None, test="train")
+    assert named.val is None
+    assert names(named.test) == names(named.train) == names(plain.train)
+    assert len(names(load(labelled, Classification(), "rgb", **settings, test="all").test)) == 75
+    with pytest.raises(InputError, match=r"no split 'nosuch' \(data\.test\): data\.folds 5 deals all .*folds=null"):
+        load(labelled, Classification(), "rgb", **settings, test="nosuch")
+
+
 def test_validation_drawn_from_the_training_split_is_not_the_draw_of_indexing(tmp_path: Path) -> None:
     """A manifest indexed with --val-fraction has no scene left that the same draw would take."""
     from msgfm.data.layouts.splits import draw_split
@@ -158,7 +169,7 @@ def test_splits_that_share_samples_are_refused(labelled: Path) -> None:
 
     require_disjoint(data())
     require_disjoint(data(train="all", test=None))
-    require_disjoint(data(train="all", folds=3))
+    require_disjoint(data(folds=3))
     for splits in ({"train": "all", "test": "all"}, {"train": "all"}, {"test": "train"}):
         with pytest.raises(InputError, match=r"data\.train and data\.test share \d+ samples, \w+ for one"):
             require_disjoint(data(**splits))

@@ -22,7 +22,7 @@ class DataConfig(Config):
         val_fraction: share of the training split's scenes that are validated on instead, for data sets without `val`.
         fraction: share of the training samples whose labels are used, drawn so that classes keep their shares.
         folds: all samples are dealt into so many folds instead, scene by scene, so that classes keep their shares;
-            null takes the manifest's splits.
+            null takes the manifest's splits. `train`, `val` and `test` above are then those of the folds.
         fold: which of them is tested, from 0; the one after it validates, the others train.
         seed: of these three draws.
         image_size: side of what the model sees, in pixels of the finest image. In training a random square, in

@@ -23,8 +23,8 @@ def split_samples(manifests: Sequence[Manifest], config: DataConfig) -> dict[str
     """
     if config.folds is not None:
         return _by_folds(manifests, config, config.folds)
-    named = {_TRAIN: config.train, _VAL: config.val, _TEST: config.test}
-    splits = {name: _only(manifests, split, name, config) for name, split in named.items() if split is not None}
+    named = _named(config).items()
+    splits = {name: _only(manifests, split, name, config) for name, split in named if split is not None}
     if config.val_fraction:
         held_out = {
             sample.scene
@@ -38,6 +38,10 @@ def split_samples(manifests: Sequence[Manifest], config: DataConfig) -> dict[str
             if not splits[name]:
                 raise InputError(f"data.val_fraction {config.val_fraction:g} leaves no scene to {name}; change it")
     return splits
+
+
+def _named(config: DataConfig) -> dict[str, str | None]:
+    return {_TRAIN: config.train, _VAL: config.val, _TEST: config.test}
 
 
 def _only(manifests: Sequence[Manifest], split: str, name: str, config: DataConfig) -> list[Manifest]:
@@ -58,11 +62,20 @@ def _by_folds(manifests: Sequence[Manifest], config: DataConfig, folds: int) -> 
     tested, validated = config.fold, (config.fold + 1) % folds
     if len(set(fold_of.values())) < folds:
         raise InputError(f"data.folds {folds}: there are only {len(fold_of)} scenes to deal out")
-    return {
+    dealt = {
         _TRAIN: _where(manifests, lambda sample: fold_of[sample.scene] not in (tested, validated)),
         _VAL: _where(manifests, lambda sample: fold_of[sample.scene] == validated),
         _TEST: _where(manifests, lambda sample: fold_of[sample.scene] == tested),
+        "all": list(manifests),
     }
+    named = {name: split for name, split in _named(config).items() if split is not None}
+    for name, split in named.items():
+        if split not in dealt:
+            raise InputError(
+                f"no split {split!r} (data.{name}): data.folds {folds} deals all samples into train, val and test; "
+                f"name one of these or all, or take the manifest's splits: data.folds=null"
+            )
+    return {name: dealt[split] for name, split in named.items()}
 
 
 def draw_labels(manifests: Sequence[Manifest], config: DataConfig, *, one_label: bool) -> list[Manifest]:
