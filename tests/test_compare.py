@@ -250,3 +250,20 @@ def test_runs_with_other_inputs_are_compared_on_one_truth(tmp_path: Path) -> Non
         for name in ("both", "radar")
     ]
     assert digests[0] != digests[1]  # the inputs are in them, the truth is the same
+
+
+def test_other_degradation_is_refused_and_other_windows_are_told(tmp_path: Path) -> None:
+    sizes = {"image_size": 96, "window_size": None, "resize": False, "wald": 4}
+    data = {"one": sizes, "two": sizes | {"wald": 2}, "three": sizes | {"window_size": 32}, "four": sizes}
+    for name, settings in data.items():
+        write_run(tmp_path / name, {"accuracy": [0.5]}, recipe={"data": settings})
+    message = refused("compare", tmp_path / "one", tmp_path / "two")
+    assert "data.wald is 4 in one and 2 in two" in message
+    assert "squares" not in run("compare", tmp_path / "one", tmp_path / "four")
+    assert "different squares: one 96 px; three 32 px" in run("compare", tmp_path / "one", tmp_path / "three")
+    # what was changed when the split was scored counts, not the recipe
+    path = tmp_path / "four" / "seed_0" / "run.json"
+    facts = json.loads(path.read_text())
+    facts["data"]["settings"] = {"test": {"data.window_size": 48}, "val": {"data.wald": 8}}
+    path.write_text(json.dumps(facts))
+    assert "different squares: one 96 px; four 48 px" in run("compare", tmp_path / "one", tmp_path / "four")

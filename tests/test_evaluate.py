@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from small_runs import files_in, refused, run
 from small_tasks import pretrain_small, write_finetune_recipe, write_task_data
 
@@ -143,3 +144,47 @@ def test_of_a_run_on_folds_the_splits_are_those_of_its_fold(manifest: Path, tmp_
     assert facts["train"] > facts["test"]
     run("evaluate", folder, "--split", "all")
     assert json.loads((folder / "metrics.json").read_text())["all"]["images"] == sum(facts.values()) == 19
+
+
+def test_other_settings_do_not_replace_the_scores_of_a_split(run_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    before = {name: (copy / name).read_bytes() for name in files_in(copy)}
+    for change in ("data.window_size=16", "data.image_size=16", "data.resize=true"):
+        message = refused("evaluate", copy, change)
+        assert f"test was scored with another {change.partition('=')[0]}; " in message
+        assert "--split elsewhere data.test=test" in message
+    for change in ("task.multilabel=true", "inputs=[rgb]", "transfer=per_sensor", "epochs=9", "seeds=[5]"):
+        message = refused("evaluate", copy, "--split", "further", "data.test=test", change)
+        assert "not to be changed in evaluation" in message
+        assert change.partition("=")[0] in message
+    assert {name: (copy / name).read_bytes() for name in files_in(copy)} == before
+    run("evaluate", copy, "batch_size=2", "hardware.num_workers=1", "keep_predictions=1")
+    further = ("evaluate", copy, "--split", "further", "data.test=test", "data.resize=true")
+    run(*further, "data.image_size=16")
+    facts = json.loads((copy / "run.json").read_text())["data"]
+    assert facts["settings"] == {"further": {"data.image_size": 16, "data.resize": True}}
+    assert facts["truths"]["further"] == facts["truths"]["test"]
+    assert "further was scored with another data.image_size;" in refused(*further)
+    run(*further, "data.image_size=16")
+
+
+def test_neighbours_are_looked_up_among_the_runs_own_images(manifest: Path, tmp_path: Path) -> None:
+    recipe = write_finetune_recipe(
+        tmp_path / "r.yaml", manifest, "classification", method="knn", encoder=None, init=str(pretrain_small(tmp_path))
+    )
+    run("finetune", recipe)
+    folder = tmp_path / "run"
+    moved = (tmp_path / "pretrained").rename(tmp_path / "moved")
+    before = (folder / "seed_0" / "metrics.json").read_bytes()
+    run("evaluate", folder, f"init={moved}")
+    assert (folder / "seed_0" / "metrics.json").read_bytes() == before
+    other = shutil.copytree(moved, tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, other / "model.safetensors")
+    assert "other weights than those of the run" in refused("evaluate", folder, f"init={other}")
+    content = read_manifest(manifest)
+    fewer = tuple(sample for sample in content.samples if sample.sample != "train_01")
+    write_manifest(replace(content, samples=fewer), tmp_path / "fewer.parquet")
+    changes = (f"init={moved}", f"data.manifest={tmp_path / 'fewer.parquet'}")
+    assert "which are its neighbours" in refused("evaluate", folder, *changes)
+    assert (folder / "seed_0" / "metrics.json").read_bytes() == before

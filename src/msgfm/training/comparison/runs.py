@@ -17,12 +17,10 @@ from msgfm.training.finetuning.results import (
     read_missing_sensors,
     read_scores,
 )
+from msgfm.training.finetuning.settings import different_settings
 
 _COMPARED_OF_TASK = ("kind", "multilabel", "target")
 """What makes a task another one. Over which image a restoration adds its residual does not: that is the model's."""
-
-_WITHOUT_EFFECT = ("out", "seeds", "log", "hardware", "paper", "keep_predictions")
-"""Settings in which the seeds of a run may differ; `data.fold` is another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +92,7 @@ def load_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], list[str]
         raise InputError(f"nothing to compare: {'; '.join(notes)}")
     for run in runs:
         _require_same_test(run, runs[0], split)
-    return runs, notes
+    return runs, notes + _note_different_windows(runs, split)
 
 
 def _load_run(folder: Path, name: str, split: str) -> Run:
@@ -172,6 +170,32 @@ def _require_same_test(run: Run, first: Run, split: str) -> None:
             f"{_truths(first, split)} in {first.name} and {_truths(run, split)} in {run.name}; compare runs on the "
             f"same samples"
         )
+    for seed in run.seeds:
+        own, other = (_scored_with(one, split, "wald") for one in (seed, first.seeds[0]))
+        if own != other:
+            raise InputError(
+                f"{first.name} and {run.name} were scored on images degraded differently: data.wald is {other} in "
+                f"{first.name} and {own} in {run.name}; compare runs with the same"
+            )
+
+
+def _scored_with(seed: Seed, split: str, key: str) -> Any:
+    """A setting of the data as it was when the split was scored."""
+    changed = seed.facts.data.settings.get(split, {})
+    return changed.get(f"data.{key}", seed.facts.recipe.get("data", {}).get(key))
+
+
+def _note_different_windows(runs: Sequence[Run], split: str) -> list[str]:
+    """Says where models saw the images in squares of other sizes, which is theirs to choose, but not nothing."""
+    seen = {run.name: " and ".join(dict.fromkeys(_window(seed, split) for seed in run.seeds)) for run in runs}
+    if len(set(seen.values())) < 2:
+        return []
+    return [f"models saw images in different squares: {'; '.join(f'{name} {what}' for name, what in seen.items())}"]
+
+
+def _window(seed: Seed, split: str) -> str:
+    size = _scored_with(seed, split, "window_size") or _scored_with(seed, split, "image_size")
+    return f"whole images at {size} px" if _scored_with(seed, split, "resize") else f"{size} px"
 
 
 def _require_same_task(seed: Seed, reference: Seed, name: str, reference_name: str) -> None:
@@ -204,24 +228,6 @@ def _note_different_settings(run: Run) -> list[str]:
     """Names settings in which the seeds of a run differ: their mean is then that of different trainings."""
     keys = sorted(different_settings([seed.facts.recipe for seed in run.seeds]).keys() - {"data.fold"})
     return [f"{run.name}: its seeds were trained with different {', '.join(keys)}"] if keys else []
-
-
-def different_settings(recipes: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Settings, by dotted key, whose values are not the same in all recipes; None where a recipe has none."""
-    flat = [_flatten({key: value for key, value in recipe.items() if key not in _WITHOUT_EFFECT}) for recipe in recipes]
-    keys = dict.fromkeys(key for settings in flat for key in settings)
-    values = {key: [settings.get(key) for settings in flat] for key in keys}
-    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _truths(run: Run, split: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -23,9 +24,10 @@ from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
 from msgfm.training.finetuning.missing import score_subsets, sensor_subsets
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table
-from msgfm.training.finetuning.plan import make_plan
+from msgfm.training.finetuning.plan import digest_of, make_plan
 from msgfm.training.finetuning.predictions import require_split_name
 from msgfm.training.finetuning.results import RUN_FACTS, RunFacts, read_facts
+from msgfm.training.finetuning.settings import changed_in_evaluation, require_same_settings
 from msgfm.training.finetuning.train import make_predictor
 from msgfm.training.folder import RECIPE
 from msgfm.training.hardware import make_fabric
@@ -35,11 +37,12 @@ _SPLITS = ("val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class _Seed:
-    """A run that is complete, and the recipe that it is evaluated by."""
+    """A run that is complete, the recipe that it is evaluated by, and what is not as in its own."""
 
     folder: Path
     facts: RunFacts
     config: FinetuneConfig
+    changed: dict[str, Any]
 
 
 def evaluate_run(
@@ -50,12 +53,13 @@ def evaluate_run(
     Args:
         run: a recipe's `out`, or the folder of one seed.
         split: `val`, `test`, or a further split of the manifest, unless `data.test=` among the overrides names it.
-        overrides: changes to the recipe, as `data.manifest=...`.
+        overrides: changes to the recipe, as `data.manifest=...`; not of model and training. What else scores hang on,
+            as the size of windows, may change under a further name alone, and is noted with the scores.
         subsets: scores every subset of the sensors instead.
         fill: of subsets, the folder of a pretrained model that predicts what is missing, too.
 
     Raises:
-        InputError: no complete run; other classes, or other samples than those that the run was scored on.
+        InputError: no complete run; other classes, or other samples or settings than those that it was scored with.
     """
     require_split_name(split)
     pretrained = None if fill is None else _load_pretrained(fill)
@@ -100,13 +104,17 @@ def _open_seed(folder: Path, split: str, overrides: Sequence[str]) -> _Seed:
     assert facts is not None  # `complete_seeds` has seen it
     named = split in _SPLITS or any(override.startswith("data.test=") for override in overrides)
     more = [] if named else [f"data.test={split}"]
+    before = load_config(FinetuneConfig, folder / RECIPE)
     config = load_config(FinetuneConfig, folder / RECIPE, [*overrides, *more])
+    changed = changed_in_evaluation(before, config)
+    if split in facts.data.digests:
+        require_same_settings(split, facts.data.settings.get(split, {}), changed)
     classes = facts.classes
     if classes and config.task.kind == facts.task["kind"]:
         # other classes than the model's are refused where the data are read
         config = config.model_copy(update={"task": config.task.model_copy(update={"classes": classes})})
     hardware = config.hardware.model_copy(update={"devices": 1, "num_nodes": 1})
-    return _Seed(folder=folder, facts=facts, config=config.model_copy(update={"hardware": hardware}))
+    return _Seed(folder=folder, facts=facts, config=config.model_copy(update={"hardware": hardware}), changed=changed)
 
 
 def _load_data(config: FinetuneConfig) -> TaskData:
@@ -117,9 +125,12 @@ def require_same_samples(seed: _Seed, split: str, data: TaskData) -> None:
     """Refuses to mix scores of other samples with those of the run.
 
     Raises:
-        InputError: a split that was scored has other samples now.
+        InputError: a split that was scored has other samples now; or the images that neighbours are looked up among.
     """
-    known = seed.facts.data.digests.get(split)
+    digests = seed.facts.data.digests
+    if seed.config.method == "knn" and data.digests["train"] != digests["train"]:
+        raise InputError(f"the training samples are not those of the run in {seed.folder}, which are its neighbours")
+    known = digests.get(split)
     digest = data.digests["val" if split == "val" else "test"]
     if known is not None and known != digest:
         raise InputError(
@@ -140,7 +151,9 @@ def _evaluate_seed(
         predictor = with_neighbours(plan, model, predictor)
     if subsets:
         filler = None if pretrained is None else pretrained.to(fabric.device)
-        return score_subsets(plan, split, dataset, predictor, filler)
+        table = score_subsets(plan, split, dataset, predictor, filler)
+        _note_splits(seed, [split], data)
+        return table
     scores = {split: evaluate_split(plan, split, dataset, predictor)}
     if split != "val":
         scores |= evaluate_full_resolution(plan, split, predictor)
@@ -151,6 +164,8 @@ def _evaluate_seed(
 def load_model(seed: _Seed, data: TaskData) -> DownstreamModel:
     """The model of a run; that of `knn`, which is not trained, is built again."""
     if seed.config.method == "knn":
+        if seed.facts.init is not None and digest_of(seed.config.init) != seed.facts.init.sha256:
+            raise InputError(f"init: {seed.config.init} holds other weights than those of the run in {seed.folder}")
         return build_model(seed.config, data, load_init(seed.config), seed.facts.seed)[0]
     model = from_pretrained(seed.folder)
     if not isinstance(model, DownstreamModel):
@@ -193,5 +208,7 @@ def _note_splits(seed: _Seed, splits: Iterable[str], data: TaskData) -> None:
         facts["data"]["digests"][split] = data.digests[read_as]
         facts["data"]["truths"][split] = data.truths[read_as]
         facts["data"]["samples"][split] = len(data.splits[read_as].samples)
+        if seed.changed:
+            facts["data"].setdefault("settings", {})[split] = seed.changed
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))

@@ -125,11 +125,13 @@ class DataFacts(_Written):
         digests: SHA-256 of the samples with their inputs.
         truths: SHA-256 of names and truth alone: scores on the same truth can be compared, whatever the inputs.
         samples: how many there are.
+        settings: of splits that were scored later, by dotted key what was not as in the recipe.
     """
 
     digests: dict[str, str]
     truths: dict[str, str]
     samples: dict[str, int]
+    settings: dict[str, dict[str, Any]] = Field(default={})
 
 
 class Best(_Written):
@@ -140,6 +142,12 @@ class Best(_Written):
     value: Value
 
 
+class Init(_Written):
+    """The pretrained model: SHA-256 of its weights."""
+
+    sha256: str
+
+
 class RunFacts(_Written):
     """How a seed's model came to be; `task` and `recipe` are those of the recipe as it was resolved."""
 
@@ -148,6 +156,7 @@ class RunFacts(_Written):
     recipe: dict[str, Any]
     data: DataFacts
     best: Best | None = None
+    init: Init | None = None
     steps: int = 0
     parameters: int = 0
     finished: str = ""
