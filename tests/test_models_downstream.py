@@ -250,7 +250,7 @@ def test_images_without_pixels_are_refused(shape: tuple[int, ...]) -> None:
 
 def test_images_come_by_key() -> None:
     given: Any = [torch.zeros(1, 3, 32, 32)]
-    with pytest.raises(InputError, match="images come by key.*these are a list"):
+    with pytest.raises(InputError, match=r"images come by key.*these are a list"):
         make("segmentation", ["rgb"]).predict(given)
 
 

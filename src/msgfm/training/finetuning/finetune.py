@@ -24,6 +24,7 @@ from msgfm.models.transfer import TransferReport
 from msgfm.models.weights import WEIGHTS, load_strictly
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same
 from msgfm.training.finetuning.build import build_model, freeze_below_head, load_init
+from msgfm.training.finetuning.checking import check_samples
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
 from msgfm.training.finetuning.losses import LossOfModel
@@ -88,6 +89,8 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
     _make_loss(plans[0], model)  # refuses weights of classes that there are not
     checkpoints = [find_checkpoint(plan) for plan in plans]
     describe(console, plans[0], model, report)
+    if not fabric.global_rank and trains(plans[0], model):
+        check_samples(plans[0], console)
     # nothing is written before every rank has found all of the above in order
     fabric.launch()
     try:
@@ -221,6 +224,11 @@ def _finish(
 ) -> None:
     """Model, scores, predictions and pictures of a trained seed; `run.json` last."""
     take_best(plan, state, model)
+    if plan.data.val is not None and state.step and state.best_score is None:
+        console.print(
+            f"seed {plan.seed}: {plan.metric} was not defined (NaN) in any validation: the last weights are kept, "
+            f"for none were known to be the best"
+        )
     model.to(fabric.device).eval()
     predictor = make_predictor(fabric, plan, model)
     if plan.config.method == "knn":

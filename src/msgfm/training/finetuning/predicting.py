@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Predictor:
 
     def over(self, dataset: TaskDataset, what: str) -> Iterator[Predicted]:
         """Predicts a split, image by image in its order; `what` is shown beside the bar."""
-        outputs = closing(load_batches(dataset, InOrder(len(dataset), self.batch_size), self.num_workers))
+        outputs = closing(load_batches(dataset, InOrder(range(len(dataset)), self.batch_size), self.num_workers))
         with outputs as batches:
             windows = iter(dataset.windows)
             parts: list[tuple[Window, Predicted]] = []
@@ -79,15 +80,18 @@ class Predictor:
 
 
 class InOrder(Sampler[list[SampleKey]]):
-    """All windows of a split, in its order."""
+    """Windows of a split by their numbers, in the order given."""
 
-    def __init__(self, length: int, batch_size: int) -> None:
-        self.length, self.batch_size = length, batch_size
+    def __init__(self, numbers: Sequence[int], batch_size: int) -> None:
+        self.numbers, self.batch_size = numbers, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.numbers) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         """Yields batches; the last may be smaller."""
-        for start in range(0, self.length, self.batch_size):
-            yield [SampleKey(0, 0, i) for i in range(start, min(start + self.batch_size, self.length))]
+        for start in range(0, len(self.numbers), self.batch_size):
+            yield [SampleKey(0, 0, i) for i in self.numbers[start : start + self.batch_size]]
 
 
 def _is_class_map(task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,7 +55,9 @@ class State:
         return cls(step=content["step"], **(saved | {"bad": dict.fromkeys(saved["bad"])}))
 
     def note(self, score: float, better: bool) -> None:
-        """Takes in a validation."""
+        """Takes in a validation; one whose metric is not defined (NaN) says nothing, so patience does not count it."""
+        if math.isnan(score):
+            return
         self.stale += 1
         if better:
             self.best_score, self.best_step, self.stale = score, self.step, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import closing, nullcontext
@@ -132,9 +133,9 @@ def validate(
 
 
 def is_better(metric: str, value: float, best: float | None) -> bool:
-    """Whether a validation is better than all before; NaN never is, unless it is the first."""
-    if best is None:
-        return True
+    """Whether a validation is better than all before; one whose metric is not defined (NaN) never is."""
+    if best is None or math.isnan(value):
+        return not math.isnan(value)
     return value > best if higher_is_better(metric) else value < best
 
 
@@ -144,7 +145,7 @@ def best_path(plan: Plan) -> Path:
 
 
 def take_best(plan: Plan, state: State, model: DownstreamModel) -> None:
-    """Puts the best weights into the model; without validations its last ones are kept.
+    """Puts the best weights into the model; where no validation could tell, its last ones are kept.
 
     Raises:
         InputError: they are not there any more.
