@@ -84,6 +84,11 @@ def test_other_weights_are_refused(tmp_path):
     save_file(state, tmp_path / "cut.safetensors")
     with pytest.raises(InputError, match=r"lacks 1 tensors of its encoder, as encoder.layers.1.blocks.1.mlp.fc1.bias"):
         load_swin(tmp_path / "cut.safetensors")
-    (tmp_path / "text.pth").write_text("nothing")
-    with pytest.raises(InputError, match=r"text\.pth"):
-        load_swin(tmp_path / "text.pth")
+    for name, content in (("text.pth", b"nothing"), ("table.parquet", b"PAR1\x15\x04"), ("empty.pt", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name} is no file of weights; give one of PyTorch, or") as caught:
+            load_swin(tmp_path / name)
+        assert "torch.load" not in str(caught.value)
+    torch.save({"model": state, "config": small_timm_swin()}, tmp_path / "objects.pth")
+    with pytest.raises(InputError, match=r"objects\.pth holds Python objects beside its weights"):
+        load_swin(tmp_path / "objects.pth")

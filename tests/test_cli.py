@@ -68,6 +68,8 @@ def test_a_wrong_recipe(recipe: Path, change: str, words: list[str]) -> None:
 
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
     assert_says(refused("pretrain", "smal"), "no recipe 'smal'", "did you mean 'small'?", "msgfm_base_800ep", ".yaml")
+    assert "did you mean" not in refused("finetune", "nosuch")
+    assert_says(refused("finetune", "bigearthnett"), "did you mean 'bigearthnet")
     assert_says(refused("pretrain", tmp_path / "mine.yaml"), str(tmp_path / "mine.yaml"), "No such file")
     (tmp_path / "list.yaml").write_text("- 1\n")
     assert_says(refused("pretrain", tmp_path / "list.yaml"), "list.yaml", "not keys and values")

@@ -49,6 +49,21 @@ class Sized(Config):
         return {"width": width} | {key: value for key, value in settings.items() if key != "preset"}
 
 
+class Sailing(Config):
+    kind: Literal["sailing"] = "sailing"
+    sail_area: float = 1.0
+
+
+class Rowing(Config):
+    kind: Literal["rowing"] = "rowing"
+    oars: int = 2
+
+
+class Fleet(Config):
+    first: Sailing | Rowing = Field(default=Rowing(), discriminator="kind")
+    other: Sailing | Rowing | None = None
+
+
 class Root(Config):
     named: dict[str, Leaf] = Field(default={})
     listed: tuple[Leaf, ...] = ()
@@ -104,6 +119,16 @@ def test_an_unknown_key_is_named_with_its_place_and_the_nearest_valid_one(tree, 
         )
     else:
         assert refusal(tree) == f"{place}.lern_rate: unknown key 'lern_rate'; did you mean 'learning_rate'?"
+
+
+def test_keys_of_another_member_of_a_union_are_not_offered():
+    assert refusal({"first": {"kind": "rowing", "sail_area": 3}}, Fleet) == (
+        "first.sail_area: unknown key 'sail_area'; valid here: kind, oars"
+    )
+    assert refusal({"first": {"kind": "sailing", "sail_aria": 3}}, Fleet).endswith("did you mean 'sail_area'?")
+    message = refusal({"other": {"kind": "rowing", "sail_area": 3}}, Fleet)
+    assert "valid here: kind, oars" in message
+    assert "did you mean 'sail_area'" not in message
 
 
 @pytest.mark.parametrize(

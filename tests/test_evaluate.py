@@ -71,6 +71,11 @@ def test_every_subset_of_the_sensors_is_scored(run_folder: Path, tmp_path: Path)
         (["rgb"], ["sentinel1"], "none"),
         (["rgb"], ["sentinel1"], "predicted"),
     ]
+    for command in ("evaluate", "compare"):
+        message = refused(command, pretrained)
+        assert (
+            f"a pretrained model without a task; fine-tune it first: msgfm finetune RECIPE init={pretrained}" in message
+        )
     whole = json.loads((copy / "metrics.json").read_text())["test"]["metrics"]
     assert found["subsets"][0]["metrics"] == whole
     with (copy / "missing_sensors.csv").open(newline="") as file:

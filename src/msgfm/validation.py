@@ -68,7 +68,17 @@ def _follow(kind: Any, location: Sequence[str | int]) -> tuple[list[str | int], 
         if inner:
             steps.append(part)
             here = inner
+        else:
+            here = [kind for kind in here if _is_branch(kind, part)] or here
     return steps, here
+
+
+def _is_branch(kind: Any, part: str | int) -> bool:
+    """Whether pydantic calls this member of a union so: by its name, or by the value that tells it from the others."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return False
+    fields = kind.model_fields.values()
+    return kind.__name__ == part or any(typing.get_args(field.annotation) == (part,) for field in fields)
 
 
 def _inside(kind: Any, part: str | int) -> list[Any]:

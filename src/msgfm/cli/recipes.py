@@ -24,7 +24,7 @@ def find_recipe(kind: Literal["pretrain", "finetune"], name: str) -> Path:
     folder = next((folder for folder in folders if folder.is_dir()), folders[-1])
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(
             f"no recipe {name!r}: {hint}built in are {', '.join(names)}; your own is a path ending in .yaml"

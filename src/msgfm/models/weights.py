@@ -51,16 +51,15 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         InputError: no such file, not such a file, or one that holds more than tensors and plain values.
     """
     try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            _require_pytorch(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path} is no file of weights, or holds Python objects beside them, which are not run here; where you "
-            f"trust it, keep its tensors alone: torch.save(torch.load({path.name!r}, weights_only=False)['model'], "
-            f"'weights.pth')"
+            f"{path} holds Python objects beside its weights, which are not run here; where you trust it, keep its "
+            f"tensors alone: torch.save(torch.load({path.name!r}, weights_only=False)['model'], 'weights.pth')"
         ) from error
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         raise InputError(f"cannot read weights {path}: {error}") from error
@@ -72,6 +71,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path} holds no tensors by name; it holds {type(content).__name__}")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _require_pytorch(path: Path) -> None:
+    """Refuses what is neither the archive that torch writes today nor the pickle of its first versions."""
+    with path.open("rb") as file:
+        if not file.read(2).startswith((b"PK", b"\x80")):
+            raise InputError(f"{path} is no file of weights; give one of PyTorch, or one named *.safetensors")
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

@@ -14,7 +14,7 @@ from msgfm.models.baselines.simmim import load_swin
 from msgfm.models.downstream import DownstreamConfig, DownstreamModel, build_downstream
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.patch_embed import PatchEmbedConfig
-from msgfm.models.pretrained import from_pretrained
+from msgfm.models.pretrained import load_msgfm
 from msgfm.models.swin import EncoderConfig
 from msgfm.models.tasks import Restoration, Task
 from msgfm.models.transfer import TransferReport
@@ -30,12 +30,10 @@ def load_init(config: FinetuneConfig) -> MsGFM | None:
     """
     if config.init is None:
         return None
-    if config.init.is_file():
-        return load_swin(config.init)
-    model = from_pretrained(config.init)
-    if not isinstance(model, MsGFM):
-        raise InputError(f"init: {config.init} holds a fine-tuned model; give the folder of a pretrained one")
-    return model
+    try:
+        return load_swin(config.init) if config.init.is_file() else load_msgfm(config.init)
+    except InputError as error:
+        raise InputError(f"init: {error}") from error
 
 
 def build_model(

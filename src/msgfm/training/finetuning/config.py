@@ -147,7 +147,11 @@ class FinetuneConfig(Config):
         _require_once([image.key for image in self.inputs])
         given = [name for name in ("encoder", "patch_embed") if getattr(self, name) is not None]
         if self.init is not None and given:
-            raise ValueError(f"{' and '.join(given)} are those of init, {self.init}; leave them out, or init=null")
+            many = len(given) > 1
+            raise ValueError(
+                f"{' and '.join(given)} {'are those' if many else 'is that'} of init, {self.init}; leave "
+                f"{'them' if many else 'it'} out, or init=null"
+            )
         if self.method == "knn" and self.task.kind != "classification":
             raise ValueError(f"method knn is for classification; the task is {self.task.kind}")
         for name, kinds in _LOSSES.items():

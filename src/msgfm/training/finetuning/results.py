@@ -211,6 +211,10 @@ def read_facts(folder: Path) -> RunFacts | None:
         InputError: damaged, or of another kind of run.
     """
     tree = _read(folder / RUN_FACTS)
+    if tree is not None and "seed" not in tree and "sources" in tree.get("recipe", {}):
+        raise InputError(
+            f"{folder} holds a pretrained model without a task; fine-tune it first: msgfm finetune RECIPE init={folder}"
+        )
     return None if tree is None else config_from_dict(RunFacts, tree, str(folder / RUN_FACTS))
 
 
