@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from small_tasks import CLASSES, COUNTS, pretrain_small, write_finetune_recipe, 
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from msgfm import from_pretrained
+from msgfm.data.records import read_manifest, write_manifest
 from msgfm.geo.raster import read_bands
 
 
@@ -206,8 +209,25 @@ def test_a_folder_in_use_is_refused(manifest: Path, tmp_path: Path) -> None:
     assert str(folder) in message
     assert "--resume" in message
     assert "is complete" in run("finetune", recipe, "--resume")
+    run("finetune", recipe, "--resume", f"data.manifest={shutil.copy(manifest, manifest.with_name('moved.parquet'))}")
     assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
-    # another seed is added to what is there
+    # another seed is added to what is there, if it is one of the same run
+    content = read_manifest(manifest)
+    fewer = tuple(sample for sample in content.samples if sample.sample != "train_01")
+    write_manifest(replace(content, samples=fewer), tmp_path / "fewer.parquet")
+    other = {
+        "epochs=2": "epochs was 1 and is 2",
+        "task.multilabel=true": "task.multilabel was False and is True",
+        "inputs=[rgb]": "inputs was",
+        "hardware.accumulate=2": "hardware.accumulate was 1 and is 2",
+    }
+    for change, named in other.items():
+        for more in ([], ["seeds=[0,1]"], ["seeds=[1]"]):
+            message = refused("finetune", recipe, "--resume", change, *more)
+            assert f"{folder / 'run.json'} is of another run: {named}" in message.replace("\n", "")
+    message = refused("finetune", recipe, "seeds=[1]", f"data.manifest={tmp_path / 'fewer.parquet'}")
+    assert "is of another run: samples.train was" in message
+    assert not (tmp_path / "run" / "seed_1").exists()
     run("finetune", recipe, "--resume", "seeds=[0,1]")
     assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
     assert (tmp_path / "run" / "seed_1" / "run.json").is_file()

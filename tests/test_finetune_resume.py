@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 from small_runs import Log, invoke, read_log, refused, run, started, wait_for_step
 from small_tasks import write_finetune_recipe, write_task_data
+
+from msgfm.files import write_atomically
 
 EPOCHS = 4
 STEPS = 6 * EPOCHS  # 12 images for training, about two squares of each in an epoch, by 4
@@ -140,6 +143,49 @@ def test_resuming_with_other_settings_or_a_damaged_checkpoint_is_refused(whole: 
     last.unlink()
     run("finetune", whole.recipe, f"out={stopped}", "--resume", "hardware.num_workers=1")
     assert_same_run(stopped, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_in_the_evaluation_ends_with_a_message(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Half-written files of it and of a killed run are gone, and what was trained is not trained again."""
+    from msgfm.training.finetuning import finetune
+
+    def stop_in_the_middle(*_: object) -> None:
+        with write_atomically(tmp_path / "seed_4" / "config.json") as temporary:
+            temporary.write_text("{")
+            signal.raise_signal(number)
+
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "save_pretrained", stop_in_the_middle)
+        result = invoke("finetune", whole.recipe, f"out={tmp_path}")
+    assert result.exit_code == 128 + number
+    assert f"stopped by {number.name} while seed 4 was evaluated" in result.output
+    assert "--resume" in result.output
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+    assert not list(tmp_path.rglob("*.tmp"))
+    left = tmp_path / "seed_4" / ".config.json.99.tmp"
+    left.write_text("half")
+    assert f"after step {STEPS} of {STEPS}" in run("finetune", whole.recipe, f"out={tmp_path}", "--resume")
+    assert not left.exists()
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_run_without_checkpoint_starts_anew(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk at the first checkpoint: the message has none of torch's inner words."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fail)
+        message = refused("finetune", whole.recipe, f"out={tmp_path}")
+    assert "step_00000004.ckpt: it could not be written whole (is the disk full?); free some space" in message
+    assert "enforce" not in message
+    run("finetune", whole.recipe, f"out={tmp_path}", "--resume")
+    assert_same_run(tmp_path, whole)
 
 
 def test_there_must_be_something_to_resume(whole: Whole, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def save_checkpoint(run: Path, step: int, content: dict[str, Any], keep: int) ->
         try:
             torch.save({"format_version": FORMAT_VERSION, "step": step} | content, temporary)
         except RuntimeError as error:  # how torch reports a failed write
-            raise OSError(f"{error} (is the disk full?)") from error
+            raise OSError("it could not be written whole (is the disk full?)") from error
     for old in [*list_checkpoints(run)[:-keep], *path.parent.glob(".step_*.tmp")]:
         old.unlink(missing_ok=True)
     return path
@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def require_same(saved: dict[str, Any], present: dict[str, Any], path: Path) -> None:
-    """Refuses a checkpoint of another run: every setting that shapes the result must be equal.
+    """Refuses what another run left, as a checkpoint: every setting that shapes the result must be equal.
 
     Raises:
         InputError: names the settings that differ.
@@ -77,7 +77,7 @@ def require_same(saved: dict[str, Any], present: dict[str, Any], path: Path) -> 
     if differences:
         more = f", and {len(differences) - 4} more" if len(differences) > 4 else ""
         raise InputError(
-            f"checkpoint {path} is of another run: {'; '.join(differences[:4])}{more}. "
+            f"{path} is of another run: {'; '.join(differences[:4])}{more}. "
             f"Resume with the recipe it was started with, or start anew with another out=FOLDER"
         )
 

@@ -16,9 +16,9 @@ RECIPE = "recipe.yaml"
 def prepare_run_folder(folder: Path, config: Config, held: ExitStack) -> None:
     """Makes the folder, keeps other runs out of it while `held` lasts, and writes the recipe as it was resolved.
 
-    What a kill left of a checkpoint is removed.
+    What a kill left half written is removed.
     """
     held.enter_context(lock_folder(folder))
-    remove_unfinished(folder / "checkpoints")
+    remove_unfinished(folder)
     with write_atomically(folder / RECIPE) as temporary:
         save_yaml(config, temporary)

@@ -1,9 +1,11 @@
-"""SIGTERM and SIGINT end training after the step at hand, with a checkpoint."""
+"""SIGTERM and SIGINT end training after the step at hand, with a checkpoint; where there is none to save, at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, cast
 
@@ -54,6 +56,32 @@ class StopRequest:
         # a signal that came meanwhile stays for the next time: the other ranks do not know of it yet
         self.signal = agreed or self.signal
         return agreed != 0
+
+
+class Stopped(BaseException):
+    """A signal came inside `stopping_at_once`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """A signal ends the block with `Stopped`, so that what is open is closed and no half of a file is left."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ignore_in_worker(worker: int) -> None:

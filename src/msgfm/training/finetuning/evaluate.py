@@ -14,7 +14,7 @@ from rich.table import Table
 from msgfm.config import load_config
 from msgfm.data.tasks import FULL_RESOLUTION, TaskData, TaskDataset, load_task_data
 from msgfm.errors import InputError
-from msgfm.files import lock_folder, write_atomically
+from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import from_pretrained
@@ -79,6 +79,7 @@ def evaluate_run(
         require_same_samples(seed, split, data)
         with ExitStack() as held:
             held.enter_context(lock_folder(folder))
+            remove_unfinished(folder)
             table = _evaluate_seed(seed, split, data, dataset, pretrained, subsets)
             describe_run(folder)
             yield table

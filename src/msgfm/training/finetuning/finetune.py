@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from functools import partial
+from signal import Signals
+from typing import cast
 
 from lightning.fabric import Fabric
 from rich.console import Console
 from torch.optim import AdamW
 
 from msgfm.data.tasks import load_task_data, require_disjoint
-from msgfm.errors import InputError
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import save_pretrained
 from msgfm.models.swin import SwinEncoder
 from msgfm.models.tasks import Restoration
 from msgfm.models.transfer import TransferReport
-from msgfm.models.weights import WEIGHTS, load_strictly
-from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same
+from msgfm.models.weights import load_strictly
 from msgfm.training.finetuning.build import build_model, freeze_below_head, load_init
 from msgfm.training.finetuning.checking import check_samples
 from msgfm.training.finetuning.config import FinetuneConfig
@@ -31,9 +31,9 @@ from msgfm.training.finetuning.losses import LossOfModel
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table, write_facts
 from msgfm.training.finetuning.pictures import draw_predictions
-from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_metric, seed_folder
+from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_metric
 from msgfm.training.finetuning.prior import with_class_prior
-from msgfm.training.finetuning.results import RUN_FACTS
+from msgfm.training.finetuning.resuming import Found, find_checkpoint, require_same_start, seeds_to_run
 from msgfm.training.finetuning.schedule import make_optimizer
 from msgfm.training.finetuning.step import State
 from msgfm.training.finetuning.train import is_done, make_predictor, take_best, train
@@ -42,17 +42,10 @@ from msgfm.training.hardware import make_fabric
 from msgfm.training.logs import require_loggers
 from msgfm.training.progress import make_console
 from msgfm.training.ranks import end_ranks, on_first_rank
-from msgfm.training.signals import StopRequest
+from msgfm.training.signals import Stopped, StopRequest, stopping_at_once
 
 _EVALUATION = timedelta(hours=12)
 """How long ranks wait for the first one, which evaluates alone."""
-
-
-class Found(NamedTuple):
-    """A checkpoint to go on from."""
-
-    path: Path
-    content: dict[str, Any]
 
 
 def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console | None = None) -> int:
@@ -87,6 +80,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
     plans = [make_plan(config, data, model.config, seed, fabric.world_size, init_digest=digest) for seed in seeds]
     require_metric(plans[0])
     _make_loss(plans[0], model)  # refuses weights of classes that there are not
+    require_same_start(plans)
     checkpoints = [find_checkpoint(plan) for plan in plans]
     describe(console, plans[0], model, report)
     if not fabric.global_rank and trains(plans[0], model):
@@ -102,39 +96,6 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
         return 0
     finally:
         end_ranks()
-
-
-def seeds_to_run(config: FinetuneConfig, resume: bool) -> list[int]:
-    """The seeds that are not complete. Without `resume`, folders that hold a run already are refused.
-
-    Raises:
-        InputError: such folders, or nothing to resume.
-    """
-    folders = {seed: seed_folder(config.out, seed) for seed in config.seeds}
-    used = {seed: bool(list_checkpoints(path)) or (path / WEIGHTS).exists() for seed, path in folders.items()}
-    done = {seed: (path / RUN_FACTS).exists() for seed, path in folders.items()}
-    if not resume:
-        if taken := [path for seed, path in folders.items() if used[seed] or done[seed]]:
-            raise InputError(
-                f"{taken[0]} holds a run already; go on with --resume, or choose another folder: out=FOLDER"
-            )
-    elif not any(used.values()) and not any(done.values()):
-        raise InputError(f"nothing to resume: no checkpoint in {config.out}; start without --resume")
-    return [seed for seed in config.seeds if not done[seed]]
-
-
-def find_checkpoint(plan: Plan) -> Found | None:
-    """The last checkpoint of a seed's run; None where it has none.
-
-    Raises:
-        InputError: it is damaged, or of a run with other settings.
-    """
-    checkpoints = list_checkpoints(plan.folder)
-    if not checkpoints:
-        return None
-    content = load_checkpoint(checkpoints[-1])
-    require_same(content["shaping"], plan.shaping(), checkpoints[-1])
-    return Found(checkpoints[-1], content)
 
 
 def describe(console: Console, plan: Plan, model: DownstreamModel, report: TransferReport) -> None:
@@ -165,9 +126,8 @@ def _run_seed(fabric: Fabric, plan: Plan, pretrained: MsGFM | None, checkpoint: 
     model, report = build_model(plan.config, plan.data, pretrained, plan.seed)
     with ExitStack() as held:
         on_first_rank(fabric, lambda: prepare_run_folder(plan.folder, plan.config, held))
-        state = State()
+        state, stop = State(), StopRequest()
         if trains(plan, model):
-            stop = StopRequest()
             with stop:
                 state = _train(fabric, plan, model, checkpoint, stop, console)
             if stop.signal and not is_done(plan, state):
@@ -176,8 +136,36 @@ def _run_seed(fabric: Fabric, plan: Plan, pretrained: MsGFM | None, checkpoint: 
                     f"checkpoint is saved, go on with --resume"
                 )
                 return stop.signal
-        on_first_rank(fabric, lambda: _finish(fabric, plan, model, state, report, started, console))
-    return 0
+        finish = partial(_finish, fabric, plan, model, state, report, started, console)
+        return _on_first_rank_until_stopped(fabric, finish, stop, plan, console)
+
+
+def _on_first_rank_until_stopped(
+    fabric: Fabric, finish: Callable[[], None], stop: StopRequest, plan: Plan, console: Console
+) -> int:
+    """What follows training, on the first rank; returns the signal that stopped it, on all ranks, or 0."""
+    caught = 0
+
+    def act() -> None:
+        nonlocal caught
+        try:
+            with stopping_at_once():
+                if stop.signal:  # it came in the last step
+                    raise Stopped(stop.signal)
+                finish()
+        except Stopped as stopped:
+            caught = stopped.signal
+
+    # the other ranks hear of a signal from the first one
+    with nullcontext() if fabric.is_global_zero else StopRequest():
+        on_first_rank(fabric, act)
+        caught = fabric.broadcast(caught)
+    if caught:
+        console.print(
+            f"stopped by {Signals(caught).name} while seed {plan.seed} was evaluated; nothing of its training is lost, "
+            f"go on with --resume"
+        )
+    return caught
 
 
 def trains(plan: Plan, model: DownstreamModel) -> bool:
