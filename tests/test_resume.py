@@ -168,6 +168,14 @@ def test_a_complete_run_takes_more_epochs(whole: Whole, tmp_path: Path) -> None:
     assert "epochs=1" in message
 
 
+def test_a_run_without_checkpoint_starts_anew(whole: Whole, tmp_path: Path) -> None:
+    message = refused("pretrain", whole.recipe, f"out={tmp_path}", "epochs=1", "--resume")
+    assert "no run was started in" in message
+    (tmp_path / "recipe.yaml").write_text("left by a run that stopped before its first checkpoint")
+    run("pretrain", whole.recipe, f"out={tmp_path}", "epochs=1", "--resume")
+    assert len(read_log(tmp_path).rows) == STEPS // EPOCHS
+
+
 def test_another_order_of_sources_or_other_samples_are_refused(stopped: Stopped, tmp_path: Path) -> None:
     recipe = yaml.safe_load(stopped.recipe.read_text())
     turned = tmp_path / "turned.yaml"

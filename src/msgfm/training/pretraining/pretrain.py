@@ -20,7 +20,7 @@ from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import import_simmim, save_pretrained
 from msgfm.models.weights import WEIGHTS, load_strictly, read_checkpoint
 from msgfm.training.checkpoint import list_checkpoints, load_checkpoint, require_same, save_checkpoint
-from msgfm.training.folder import RUN_FACTS, prepare_run_folder
+from msgfm.training.folder import RECIPE, RUN_FACTS, prepare_run_folder
 from msgfm.training.hardware import make_fabric
 from msgfm.training.loading import load_batches
 from msgfm.training.logs import StepLogger, require_loggers
@@ -131,7 +131,9 @@ def find_checkpoint(plan: Plan, resume: bool) -> Found | None:
             raise InputError(f"{run} holds a run already; go on with --resume, or choose another folder: out=FOLDER")
         return None
     if not checkpoints:
-        raise InputError(f"nothing to resume: no checkpoint in {run / 'checkpoints'}; start without --resume")
+        if (run / RECIPE).exists() and not (run / WEIGHTS).exists():
+            return None
+        raise InputError(f"nothing to resume: no run was started in {run}; start without --resume")
     content = load_checkpoint(checkpoints[-1])
     require_same(content["shaping"], plan.shaping(), checkpoints[-1])
     if content["step"] > plan.total_steps:
