@@ -41,18 +41,26 @@ def test_colours_become_values_and_others_are_not_labelled(tmp_path: Path) -> No
     np.testing.assert_array_equal(found, [[0, 5], [UNLABELLED, UNLABELLED]])
 
 
-@pytest.mark.parametrize(("old", "new"), [((2, 3), (6, 9)), ((6, 9), (2, 3)), ((4, 4), (7, 7)), ((7, 7), (4, 4))])
+@pytest.mark.parametrize(("old", "new"), [((2, 3), (6, 9)), ((4, 4), (7, 7))])
 def test_other_grids_take_the_pixel_under_the_centre(
     tmp_path: Path, old: tuple[int, int], new: tuple[int, int]
 ) -> None:
     values = np.arange(old[0] * old[1], dtype=np.uint8).reshape(old)
     write_geotiff(tmp_path / "m.tif", values[None])
-    found = read_mask(tmp_path, sample("m.tif", new))
+    one = sample("m.tif", new)
+    coarse = replace(one.images[0], height=old[0], width=old[1])
+    found = read_mask(tmp_path, replace(one, images=(coarse, one.images[1])))
     assert found.shape == new
     for i in range(new[0]):
         for j in range(new[1]):
             row, column = (i + 0.5) * old[0] / new[0], (j + 0.5) * old[1] / new[1]
             assert found[i, j] == values[int(row), int(column)]
+
+
+def test_a_mask_on_the_grid_of_no_image_is_refused(tmp_path: Path) -> None:
+    write_geotiff(tmp_path / "m.tif", np.zeros((1, 4, 4), np.uint8))
+    with pytest.raises(InputError, match=r"m\.tif: sample a has a mask of 4 x 4 .* images of 1 x 1 and 8 x 8"):
+        read_mask(tmp_path, sample("m.tif", (8, 8)))
 
 
 def test_a_window_of_a_mask(tmp_path: Path) -> None:
@@ -77,22 +85,25 @@ def test_a_sample_without_a_mask_says_so() -> None:
 def test_headers_of_masks_are_looked_at(tmp_path: Path) -> None:
     image = RasterFile(path="image.tif", bands=("R", "G", "B"), file_bands=())
     write_geotiff(tmp_path / "image.tif", np.ones((3, 8, 8), np.uint8))
+    write_geotiff(tmp_path / "whole.tif", np.ones((1, 8, 8), np.uint8))
     write_geotiff(tmp_path / "half.tif", np.ones((1, 4, 4), np.uint8))
     write_geotiff(tmp_path / "long.tif", np.ones((1, 8, 4), np.uint8))
     found = [
         listed(name, name, {"rgb": [image]}, mask=RasterFile(path=f"{name}.tif", bands=bands, file_bands=positions))
         for name, bands, positions in (
+            ("whole", ("mask",), (1,)),
             ("half", ("mask",), (1,)),
             ("long", ("mask",), (1,)),
             ("gone", ("mask",), (1,)),
-            ("half", ("R", "G", "B"), (1, 2, 3)),
+            ("whole", ("R", "G", "B"), (1, 2, 3)),
         )
     ]
     good, problems = check_headers(tmp_path, found, {"rgb": load_sensor("rgb")})
-    assert [(one.sample, one.images[0].height) for one in good] == [("half", 8)]
-    assert "8 x 4 pixels does not cover the same ground as" in problems["long.tif"]
+    assert [(one.sample, one.images[0].height) for one in good] == [("whole", 8)]
+    for name, size in (("half", "4 x 4"), ("long", "8 x 4")):
+        assert f"a mask of {size} pixels beside images of 8 x 8" in problems[f"{name}.tif"]
     assert "no file" in problems["gone.tif"]
-    assert "has 1 bands, a mask with 3 was expected" in problems["half.tif"]
+    assert "has 1 bands, a mask with 3 was expected" in problems["whole.tif"]
 
 
 def test_manifests_carry_colours_subset_and_a_digest_of_the_samples(tmp_path: Path) -> None:

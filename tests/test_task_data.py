@@ -199,7 +199,7 @@ def test_a_mask_of_another_size_than_its_image(tmp_path: Path) -> None:
     sample = Sample(sample="a", scene="a", split="test", images=(shown,), mask=wide)
     manifest = save(tmp_path, [sample], mask_classes=dict(enumerate(CLASSES)))
     data = load(manifest, Segmentation(), "rgb", train="all", val=None, image_size=8)
-    with pytest.raises(InputError, match=r"a\.tif: a mask of 8 x 12 pixels, the images of sample a have 8 x 8"):
+    with pytest.raises(InputError, match=r"a\.tif: sample a has a mask of 8 x 12 pixels beside images of 8 x 8"):
         batch(data.test)
 
 

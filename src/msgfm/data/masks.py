@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from msgfm.data.records import RasterFile, Sample
+from msgfm.data.records import RasterFile, Sample, mask_size_problem
 from msgfm.data.stored import read_stored
 from msgfm.errors import InputError
 
 UNLABELLED = -1
-_PROPORTIONS = 0.02  # as much as masks may differ from images in height to width when they are indexed
 
 
 def read_mask(
@@ -27,23 +26,20 @@ def read_mask(
         colours: `Manifest.mask_colours`.
 
     Returns:
-        H x W, on the grid of the sample's finest image (the nearest pixel where the mask has another one), the values
-        of `Manifest.mask_classes`. `UNLABELLED` where the file has NaN or a colour that stands for nothing; other
-        values that mean no class are as they are stored.
+        H x W, on the grid of the sample's finest image (the nearest pixel where the mask has that of a coarser one),
+        the values of `Manifest.mask_classes`. `UNLABELLED` where the file has NaN or a colour that stands for nothing;
+        other values that mean no class are as they are stored.
 
     Raises:
-        InputError: the sample has no mask, the file is gone or broken, holds no whole numbers, or its proportions are
-            not the images'.
+        InputError: the sample has no mask, the file is gone or broken, holds no whole numbers, or has another
+            size than each of the sample's images.
     """
     if sample.mask is None:
         raise InputError(f"sample {sample.sample} has no mask; its data set's layout in docs/data.md says what has one")
     values = read_labels(root, sample.mask, colours)
+    if problem := mask_size_problem((values.shape[0], values.shape[1]), sample.images):
+        raise InputError(f"{root / sample.mask.path}: sample {sample.sample} has {problem}")
     finest = max(sample.images, key=lambda image: image.height * image.width)
-    if abs(values.shape[0] * finest.width / (values.shape[1] * finest.height) - 1) > _PROPORTIONS:
-        raise InputError(
-            f"{root / sample.mask.path}: a mask of {values.shape[0]} x {values.shape[1]} pixels, the images of sample "
-            f"{sample.sample} have {finest.height} x {finest.width}; it was changed since: index the data set again"
-        )
     rows, columns = (_nearest(old, new) for old, new in zip(values.shape, (finest.height, finest.width), strict=True))
     return values[np.ix_(rows, columns)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -71,6 +71,18 @@ class SensorImage:
     def key(self) -> str:
         """`sentinel2`, or `sentinel2@cloudy` for an image with a role; unique in its sample."""
         return f"{self.sensor}@{self.role}" if self.role else self.sensor
+
+
+def mask_size_problem(size: tuple[int, int], images: Sequence[SensorImage]) -> str | None:
+    """What keeps a mask of this height and width from being on the grid of an image; None where it is on one's."""
+    sizes = [(image.height, image.width) for image in images]
+    if size in sizes:
+        return None
+    listed = " and ".join(f"{height} x {width}" for height, width in dict.fromkeys(sizes))
+    return (
+        f"a mask of {size[0]} x {size[1]} pixels beside images of {listed}; a mask has a pixel for each pixel of one "
+        f"of the images that are used: give the mask of these images, or bring it to their grid (nearest pixel)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from msgfm.data.layouts.listing import card_band
-from msgfm.data.records import RasterFile, Sample, SensorImage
+from msgfm.data.records import RasterFile, Sample, SensorImage, mask_size_problem
 from msgfm.errors import InputError
 from msgfm.geo.raster import Extent, RasterInfo, extent_of, raster_info
 from msgfm.progress import track
@@ -153,8 +153,8 @@ def _mask_problem(
     finest = max(images, key=lambda image: image.height * image.width)
     height, width = mask.window[2:] if mask.window else (header.height, header.width)
     beside = f"{root / finest.files[0].path}, {finest.height} x {finest.width}"
-    if not _same_proportions((height, width), (finest.height, finest.width)):
-        return f"{path}: a mask of {height} x {width} pixels does not cover the same ground as {beside}"
+    if problem := mask_size_problem((height, width), images):
+        return f"{path}: {problem}"
     ours, others = _extent(mask, headers), _extent(finest.files[0], headers)
     if ours and others and not ours.is_ground_of(others):
         return f"{path}: coordinates ({ours}) are not those of {beside} ({others})"
