@@ -56,7 +56,9 @@ def evaluate(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Changes to its recipe: other data, hardware, batches."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split: train, val or test.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="A split of its data, or a further name to keep scores under, with data.test=SPLIT.")
+    ] = "test",
     sensors: Annotated[
         Sensors, typer.Option(help="Evaluate with all of its sensors, or with every subset of them.")
     ] = Sensors.ALL,
@@ -72,6 +74,8 @@ def evaluate(
         msgfm evaluate runs/eurosat
 
         msgfm evaluate runs/eurosat/seed_0 data.manifest=moved/eurosat.parquet --split val
+
+        msgfm evaluate runs/clouds --split larger_windows data.test=test data.window_size=256
 
         msgfm evaluate runs/clouds --sensors all-subsets --fill runs/pretrained
     """
