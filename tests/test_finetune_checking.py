@@ -44,6 +44,14 @@ def test_bad_samples_of_other_splits_are_found_before_training(manifest: Path, t
     assert not (tmp_path / "run").exists()
 
 
+def test_unreadable_training_samples_are_counted_and_the_remedy_is_a_setting(manifest: Path, tmp_path: Path) -> None:
+    recipe = write_finetune_recipe(tmp_path / "r.yaml", manifest, "segmentation", epochs=1)
+    (manifest.parent / "after" / "train_02.tif").write_bytes(b"broken")
+    message = refused("finetune", recipe)
+    assert "unreadable samples: 1, skip_bad allows 0" in message and "after/train_02.tif" in message
+    assert message.endswith("\nmend or replace them, or leave more of them out with skip_bad=N\n"), message
+
+
 @pytest.mark.parametrize(("kind", "value", "metric"), [("segmentation", 9, "miou"), ("change_detection", 0, "f1")])
 def test_validation_that_cannot_pick_is_refused(
     manifest: Path, tmp_path: Path, kind: str, value: int, metric: str

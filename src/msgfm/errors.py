@@ -15,15 +15,16 @@ class InputError(ValueError):
     """
 
 
-def too_many_bad(what: str, problems: Sequence[str], skip_bad: int) -> str:
-    """What is told where more is bad than `--skip-bad` lets through.
+def too_many_bad(what: str, problems: Sequence[str], skip_bad: int, option: str = "--skip-bad N") -> str:
+    """What is told where more is bad than may be left out.
 
     Args:
         what: the bad things, as `unreadable samples`.
         problems: a message for each of them; the first ten are shown, one on a line.
         skip_bad: how many may be left out.
+        option: how a larger number is given; `skip_bad=N` where a recipe has it.
     """
     shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
     more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    counts = f"{what}: {len(problems)}, --skip-bad allows {skip_bad}"
-    return f"{counts}:{shown}{more}\nmend or replace them, or leave more of them out with --skip-bad N"
+    counts = f"{what}: {len(problems)}, {option[:-2]} allows {skip_bad}"
+    return f"{counts}:{shown}{more}\nmend or replace them, or leave more of them out with {option}"

@@ -133,4 +133,5 @@ def note_bad_samples(fabric: Fabric, plan: Plan, state: State, batches: list[Tas
     new = [message for batch in batches for message in batch.bad]
     state.bad.update(dict.fromkeys(gather_messages(fabric, new)))
     if len(state.bad) > plan.config.skip_bad:
-        fail_on_all_ranks(fabric, too_many_bad("unreadable samples", list(state.bad), plan.config.skip_bad))
+        told = too_many_bad("unreadable samples", list(state.bad), plan.config.skip_bad, "skip_bad=N")
+        fail_on_all_ranks(fabric, told)
