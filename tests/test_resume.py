@@ -220,16 +220,18 @@ def test_starting_anew_in_a_used_folder_is_refused(stopped: Stopped) -> None:
 
 def test_resuming_without_a_checkpoint_is_refused(whole: Whole, tmp_path: Path) -> None:
     message = refused("pretrain", whole.recipe, f"out={tmp_path / 'new'}", "--resume")
-    assert f"no checkpoint in {tmp_path / 'new' / 'checkpoints'}" in message
+    assert f"no run was started in {tmp_path / 'new'}" in message
     assert "without --resume" in message
     assert not (tmp_path / "new").exists()
 
 
-def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(stopped: Stopped, whole: Whole) -> None:
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(
+    resume: tuple[str, ...], stopped: Stopped, whole: Whole
+) -> None:
     for path in (stopped.out / "checkpoints").iterdir():
         path.unlink()
-    assert "start without --resume" in refused("pretrain", stopped.recipe, f"out={stopped.out}", "--resume")
-    run("pretrain", stopped.recipe, f"out={stopped.out}")
+    run("pretrain", stopped.recipe, f"out={stopped.out}", *resume)
     assert_same_run(stopped.out, whole)
 
 
