@@ -82,7 +82,7 @@ def _named(task: Classification, labels: Tensor) -> str:
 
 def _in_colours(classes: Tensor) -> Picture:
     """A colour for each class; black is not labelled."""
-    palette: Picture = np.array(colormaps["tab20"].colors, np.float32)  # type: ignore[attr-defined]
+    palette: Picture = colormaps["tab20"](np.arange(20))[:, :3].astype(np.float32)
     picture: Picture = palette[classes.numpy() % len(palette)]
     picture[classes.numpy() == UNLABELLED] = 0
     return picture

@@ -31,6 +31,7 @@ from msgfm.training.logs import StepLogger
 from msgfm.training.progress import TrainingProgress
 from msgfm.training.ranks import on_first_rank
 from msgfm.training.signals import StopRequest
+from msgfm.training.steps import describe_step
 
 BEST = "best"
 """In the folder of checkpoints: the folder of the weights with the best validation so far."""
@@ -62,13 +63,9 @@ def train(
             record = train_step(fabric, plan, state, wrapped, optimizer, feed)
             state.step += 1
             took_s = time.perf_counter() - begun
-            row = record.row() | {
-                "step": state.step,
-                "epoch": state.step / plan.steps_per_epoch,
-                "lr": plan.lr(state.step - 1),
-                "images_per_s": record.images / took_s,
-                "data_wait": record.waited_s / took_s,
-            }
+            row = record.row() | describe_step(
+                state.step, plan.steps_per_epoch, plan.lr(state.step - 1), record.images, took_s, record.waited_s
+            )
             if plan.data.val is not None and plan.validates_after(state.step):
                 row |= validate(fabric, plan, state, predictor, model)
             if logger:

@@ -33,6 +33,7 @@ from msgfm.training.pretraining.step import STEP_COLUMNS, State, train_step
 from msgfm.training.progress import TrainingProgress, make_console
 from msgfm.training.ranks import end_ranks, on_first_rank
 from msgfm.training.signals import StopRequest
+from msgfm.training.steps import describe_step
 
 
 class Found(NamedTuple):
@@ -225,13 +226,9 @@ def train(
             record = train_step(fabric, plan, state, model, optimizer, feed)
             state.step += 1
             took_s = time.perf_counter() - begun
-            row = record.row() | {
-                "step": state.step,
-                "epoch": state.step / plan.steps_per_epoch,
-                "lr": optimizer.param_groups[0]["lr"],
-                "images_per_s": int(record.images) / took_s,
-                "data_wait": record.waited_s / took_s,
-            }
+            row = record.row() | describe_step(
+                state.step, plan.steps_per_epoch, plan.lr(state.step - 1), int(record.images), took_s, record.waited_s
+            )
             if logger:
                 logger.write(row)
                 losses = {key: value for key, value in row.items() if "->" in key}
