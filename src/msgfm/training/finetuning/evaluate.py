@@ -17,7 +17,7 @@ from msgfm.errors import InputError
 from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
-from msgfm.models.pretrained import from_pretrained
+from msgfm.models.pretrained import load_downstream, load_msgfm
 from msgfm.training.finetuning.build import build_model, load_init
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
@@ -168,9 +168,7 @@ def load_model(seed: _Seed, data: TaskData) -> DownstreamModel:
         if seed.facts.init is not None and digest_of(seed.config.init) != seed.facts.init.sha256:
             raise InputError(f"init: {seed.config.init} holds other weights than those of the run in {seed.folder}")
         return build_model(seed.config, data, load_init(seed.config), seed.facts.seed)[0]
-    model = from_pretrained(seed.folder)
-    if not isinstance(model, DownstreamModel):
-        raise InputError(f"{seed.folder} holds a pretrained model, not a fine-tuned one")
+    model = load_downstream(seed.folder)
     require_same_classes(model, data, seed.folder)
     return model
 
@@ -189,10 +187,10 @@ def require_same_classes(model: DownstreamModel, data: TaskData, folder: Path) -
 
 
 def _load_pretrained(folder: Path) -> MsGFM:
-    model = from_pretrained(folder)
-    if not isinstance(model, MsGFM):
-        raise InputError(f"--fill: {folder} holds a fine-tuned model; give the folder of a pretrained one")
-    return model.eval()
+    try:
+        return load_msgfm(folder)
+    except InputError as error:
+        raise InputError(f"--fill: {error}") from error
 
 
 def _note_splits(seed: _Seed, splits: Iterable[str], data: TaskData) -> None:
