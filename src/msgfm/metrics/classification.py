@@ -8,21 +8,16 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_average_precision
 
-from msgfm.metrics.confusion import Counts
+from msgfm.metrics.confusion import ConfusionMetrics, Counts, confusion_matrix
 from msgfm.metrics.metric_set import MetricSet, Scores, mean_of_known
-from msgfm.metrics.segmentation import confusion_matrix
 
 
-class SingleLabelMetrics(MetricSet):
+class SingleLabelMetrics(ConfusionMetrics):
     """`accuracy`, `accuracy_macro` (mean of the classes' recall), `f1_macro`, `recall_per_class`, `f1_per_class`.
 
     Of one label each, micro F1 is the accuracy. A class without an image in the test set has NaN and is left out of
     means; where it is predicted, other classes miss their images.
     """
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.classes = tuple(classes)
-        self.confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Counts a batch.
@@ -38,9 +33,8 @@ class SingleLabelMetrics(MetricSet):
         """The metrics of all images so far."""
         counts = Counts.of_confusion(self.confusion)
         recall, f1 = counts.recall(), counts.f1()
-        labelled = int(self.confusion.sum())
         return {
-            "accuracy": int(counts.hits.sum()) / labelled if labelled else torch.nan,
+            "accuracy": self.accuracy(),
             "accuracy_macro": mean_of_known(recall),
             "f1_macro": mean_of_known(f1),
             "recall_per_class": dict(zip(self.classes, recall, strict=True)),

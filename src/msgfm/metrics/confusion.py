@@ -1,13 +1,15 @@
-"""Scores of classes from counts of hits and mistakes. Classification and segmentation share them."""
+"""Scores of classes from counts of hits and mistakes, which classification and segmentation share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from msgfm.metrics.metric_set import Scores
+from msgfm.metrics.metric_set import MetricSet, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,46 @@ class Counts:
         return shares.where(self.hits + self.missed > 0, torch.nan).tolist()
 
 
+class ConfusionMetrics(MetricSet):
+    """Metrics that follow from a confusion matrix, which subclasses add their batches to.
+
+    confusion: (K, K) int64, rows true and columns predicted.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+
+    def accuracy(self) -> float:
+        """Share of the labelled that is predicted right; NaN if nothing is labelled."""
+        labelled = int(self.confusion.sum())
+        return int(self.confusion.trace()) / labelled if labelled else torch.nan
+
+
 def foreground_scores(counts: Counts) -> Scores:
     """Precision, recall, F1 and IoU of the second of two classes, which is what is looked for (`changed`, `water`)."""
     named = {"precision": counts.precision(), "recall": counts.recall(), "f1": counts.f1(), "iou": counts.iou()}
     return {name: values[1] for name, values in named.items()}
+
+
+def confusion_matrix(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
+    """How often class i (row) was taken for class j (column), (K, K) int64 on the CPU.
+
+    Args:
+        predicted: class numbers of any shape.
+        target: class numbers of the same shape; where they are negative, there is no label and nothing is counted.
+        classes: K.
+
+    Raises:
+        ValueError: shapes differ, or a number is that of no class.
+    """
+    if predicted.shape != target.shape:
+        raise ValueError(f"class numbers of shape {tuple(predicted.shape)} for labels of shape {tuple(target.shape)}")
+    known = target >= 0
+    predicted, target = predicted[known].long(), target[known].long()
+    if predicted.numel() and (worst := int(torch.stack([predicted.max(), target.max()]).max())) >= classes:
+        raise ValueError(f"class number {worst} where there are {classes} classes, 0 to {classes - 1}")
+    if predicted.numel() and (least := int(predicted.min())) < 0:
+        raise ValueError(f"predicted class number {least}; class numbers start at 0")
+    matrix: Tensor = multiclass_confusion_matrix(predicted, target, classes, validate_args=False)
+    return matrix.cpu()

@@ -10,8 +10,7 @@ import torch
 from msgfm.data.tasks import DataConfig
 from msgfm.errors import InputError
 from msgfm.metrics import MetricSet, RestorationMetrics, make_metrics
-from msgfm.metrics.classification import SingleLabelMetrics
-from msgfm.metrics.segmentation import SegmentationMetrics
+from msgfm.metrics.confusion import ConfusionMetrics
 from msgfm.models.downstream import DownstreamConfig
 from msgfm.models.tasks import Classification, Restoration
 from msgfm.sensors import Sensor
@@ -57,7 +56,7 @@ class Scorer:
     def scores(self) -> SplitScores:
         """The metrics of all images so far."""
         confusion = None
-        if isinstance(self._all, (SingleLabelMetrics, SegmentationMetrics)):
+        if isinstance(self._all, ConfusionMetrics):
             counts = self._all.confusion.tolist()
             confusion = Confusion(classes=self._all.classes, counts=tuple(map(tuple, counts)))
         return split_scores(self._all.compute(), self._images, confusion)
