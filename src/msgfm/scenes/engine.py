@@ -1,0 +1,172 @@
+"""A model over a scene: reading, model and blending at once, in memory that does not grow with the scene."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msgfm.geo.tiling import Area, Blender, Tiling
+
+Image = NDArray[np.float32]
+Images = Mapping[str, Image]
+Read = Callable[[int, int, int, int], Images]
+"""From row, column, height and width on the scene to (C, height, width) by key, in physical units, NaN without data."""
+Predict = Callable[[Images], Image]
+"""From (B, C, h, w) by key to (B, K, h, w)."""
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """Seconds that each stage was at work; stages run at the same time, so they may add up to more than the total."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    windows: int = 0
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Adds what the block takes."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Rows of a scene that are complete.
+
+    Args:
+        area: where.
+        values: (K, h, w); of no meaning where there is no data.
+        valid: (h, w), whether there is data.
+    """
+
+    area: Area
+    values: Image
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """One row of windows as it was read.
+
+    Args:
+        row: its number.
+        top: its first row of pixels.
+        images: (C, h, w) by key, as wide as the area and what windows need beside it.
+        valid: (h, w), whether there is data.
+    """
+
+    row: int
+    top: int
+    images: Images
+    valid: NDArray[np.bool_]
+
+
+def sweep(
+    read: Read,
+    predict: Predict,
+    tiling: Tiling,
+    area: Area,
+    *,
+    channels: int,
+    batch_size: int,
+    fill: bool = False,
+    clock: Clock | None = None,
+) -> Iterator[Piece]:
+    """Predicts an area from top to bottom.
+
+    What comes out of an area does not depend on where others begin or end. Windows without any data are not run.
+
+    Args:
+        read: called by one thread alone.
+        predict: called in this one.
+        tiling: windows of the whole scene.
+        area: what is wanted of it.
+        channels: K of `predict`.
+        batch_size: windows at once; of one row of windows.
+        fill: whether one input with data is enough; else a pixel that lacks any of them has no data.
+        clock: where times are noted.
+    """
+    clock = clock or Clock()
+    blender = Blender(tiling, area, channels)
+    starts, size = tiling.columns.starts, tiling.columns.size
+    for strip in ahead(read_strips(read, blender, fill, clock)):
+        lefts = {column: starts[column] - blender.left for column in blender.window_columns}
+        wanted = [column for column, left in lefts.items() if strip.valid[:, left : left + size].any()]
+        for first in range(0, len(wanted), batch_size):
+            columns = wanted[first : first + batch_size]
+            images = {
+                key: np.stack([image[:, :, lefts[column] : lefts[column] + size] for column in columns])
+                for key, image in strip.images.items()
+            }
+            with clock.measure("model"):
+                predicted = predict(images)
+            with clock.measure("blending"):
+                for column, values in zip(columns, predicted, strict=True):
+                    blender.add(strip.row, column, values)
+            clock.windows += len(columns)
+        with clock.measure("blending"):
+            done, values = blender.complete(strip.row)
+        valid = strip.valid[done.top - strip.top : done.bottom - strip.top, area.left - blender.left :]
+        yield Piece(area=done, values=values, valid=valid[:, : done.right - done.left])
+
+
+def read_strips(read: Read, blender: Blender, fill: bool, clock: Clock) -> Iterator[Strip]:
+    """The rows of windows of a blender's area; every row of pixels is read once."""
+    rows, width = blender.tiling.rows, blender.width
+    images: Images = {}
+    end = 0
+    for row in blender.window_rows:
+        top = rows.starts[row]
+        with clock.measure("reading"):
+            if not images:
+                images = read(top, blender.left, rows.size, width)
+            else:
+                new = read(end, blender.left, top + rows.size - end, width)
+                images = {
+                    key: np.concatenate([image[:, top - (end - rows.size) :], new[key]], axis=1)
+                    for key, image in images.items()
+                }
+            valid = has_data(images, fill)
+        end = top + rows.size
+        yield Strip(row=row, top=top, images=images, valid=valid)
+
+
+def has_data(images: Images, fill: bool) -> NDArray[np.bool_]:
+    """Where (h, w) every image has a value in some band; with `fill`, where some image has."""
+    known = [np.isfinite(image).any(axis=0) for image in images.values()]
+    combined: NDArray[np.bool_] = (np.logical_or if fill else np.logical_and).reduce(known)
+    return combined
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Makes the next item in a thread while the last one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, items, cast(T, end))
+        while (item := pending.result()) is not end:
+            pending = pool.submit(next, items, cast(T, end))
+            yield item
+
+
+def behind(items: Iterator[T], use: Callable[[T], None]) -> None:
+    """Uses each item in a thread while the next one is made."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = None
+        for item in items:
+            if pending is not None:
+                pending.result()
+            pending = pool.submit(use, item)
+        if pending is not None:
+            pending.result()
