@@ -23,8 +23,9 @@ from msgfm.data.catalogue.search import signed_by_planetary_computer
 from msgfm.data.reader import read_sample
 from msgfm.data.records import read_manifest
 from msgfm.errors import InputError
+from msgfm.geo.network import Network
 from msgfm.geo.raster import raster_info, read_bands
-from msgfm.geo.warp import Network, read_on_grid
+from msgfm.geo.warp import read_on_grid
 
 OPTICAL, RADAR = "EPSG:32632", "EPSG:32633"  # the place lies where two zones meet
 LEFT, TOP, TILE = 720_000, 5_340_000, 240  # pixels of 10 m

@@ -21,7 +21,7 @@ from msgfm.data.catalogue.products import PRODUCTS
 from msgfm.data.catalogue.request import parse_bbox, parse_dates
 from msgfm.data.catalogue.search import headers_of
 from msgfm.errors import InputError
-from msgfm.geo.warp import grid_over, utm_zone
+from msgfm.geo.grid import grid_over, utm_zone
 from msgfm.sensors import load_sensor
 
 BBOX = (10.0, 48.0, 11.0, 49.0)

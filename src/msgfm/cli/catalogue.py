@@ -89,7 +89,7 @@ def data_stac(
     from msgfm.data.catalogue.request import parse_bbox, parse_by_sensor, parse_dates
     from msgfm.data.checks import check_manifest
     from msgfm.data.records import write_manifest
-    from msgfm.geo.warp import Network
+    from msgfm.geo.network import Network
 
     given = given_options(context)
     if "--seed" in given and "--val-fraction" not in given:

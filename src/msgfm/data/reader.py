@@ -87,9 +87,25 @@ def read_sensor_image(root: Path, image: SensorImage, sensor: Sensor, size: tupl
 def _read_file(root: Path, file: RasterFile, sensor: Sensor) -> Image:
     """Bands of one file, C x h x w in its own grid, in physical units."""
     stored = read_stored(root, file)
-    numbers = np.ma.getdata(stored)
     bands = [sensor.bands[i] for i in sensor.indices_of(file.bands)]
-    # float64 where float32 would lose what is stored (int32, float64).
+    physical = physical_values(stored, bands)
+    if not is_place(file.path):  # what is in shards was checked when it was written
+        for i, band in enumerate(bands):
+            check_units(root / file.path, sensor, band, np.ma.getdata(stored)[i], physical[i])
+    return physical.astype(np.float32, copy=False)
+
+
+def physical_values(stored: np.ma.MaskedArray[Any, Any], bands: Sequence[Band]) -> NDArray[np.floating[Any]]:
+    """Stored numbers in the units of their bands.
+
+    Args:
+        stored: C x h x w, masked where the file itself says that it has no data.
+        bands: of the card, C of them.
+
+    Returns:
+        C x h x w, NaN where there is no data; float64 where float32 would lose what is stored (int32, float64).
+    """
+    numbers = np.ma.getdata(stored)
     physical = numbers.astype(np.result_type(numbers.dtype, np.float32))
     missing = _missing(stored, bands)
     if len({(band.offset, band.scale) for band in bands}) == 1:
@@ -99,10 +115,7 @@ def _read_file(root: Path, file: RasterFile, sensor: Sensor) -> Image:
             _to_physical(physical[i], band)
     if missing is not None:
         physical[missing] = np.nan
-    if not is_place(file.path):  # what is in shards was checked when it was written
-        for i, band in enumerate(bands):
-            check_units(root / file.path, sensor, band, numbers[i], physical[i])
-    return physical.astype(np.float32, copy=False)
+    return physical
 
 
 def _missing(stored: np.ma.MaskedArray[Any, Any], bands: Sequence[Band]) -> NDArray[np.bool_] | None:

@@ -1,1 +1,1 @@
-"""Rasters: files (`raster`) and windows on any grid (`warp`); nothing else imports rasterio."""
+"""Rasters: grids, files, reading them on a grid, writing; nothing else imports rasterio."""

@@ -1,10 +1,10 @@
-"""Reading and writing raster files. Beside `warp.py` nothing in msgfm imports rasterio."""
+"""Reading and writing raster files. Outside `geo` nothing in msgfm imports rasterio."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from msgfm.files import write_atomically
 # GDAL logs what it also raises; the exception, with the file's name, is enough.
 logging.getLogger("rasterio._env").setLevel(logging.CRITICAL)
 
-_GDAL_OPTIONS = {
+LOCAL_OPTIONS = {
     # Listing the folder at every open is quadratic in folders of many thousand images. TRUE still finds side files.
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
     # Otherwise libjpeg fills the missing part of a truncated file with grey, and only warns.
@@ -49,6 +49,11 @@ class RasterInfo:
         crs: coordinate reference system; None where there is none (PNG, JPEG).
         transform: pixel to map coordinates; the identity where there is none.
         has_alpha: whether the last band says which pixels have data, and is no image.
+        colours: what colour each band stands for, `red`, `gray` or `undefined` as GDAL has it.
+        scales: of each band, where the file says that value = stored * scale + offset; 1 where it does not.
+        offsets: likewise, in values; 0 where it does not.
+        block: height and width of the pieces in which it is stored.
+        has_control_points: whether control points alone say where it lies, as of radar in ground range.
     """
 
     count: int
@@ -60,6 +65,11 @@ class RasterInfo:
     crs: CRS | None
     transform: Affine
     has_alpha: bool
+    colours: tuple[str, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    block: tuple[int, int]
+    has_control_points: bool
 
     @property
     def image_bands(self) -> int:
@@ -110,17 +120,27 @@ def raster_info(path: Path) -> RasterInfo:
         InputError: no such file, or not a raster that GDAL can open.
     """
     with _open(path) as source:
-        return RasterInfo(
-            count=source.count,
-            height=source.height,
-            width=source.width,
-            dtype=source.dtypes[0],
-            descriptions=tuple(source.descriptions),
-            nodata=source.nodata,
-            crs=source.crs,
-            transform=source.transform,
-            has_alpha=source.count > 1 and source.colorinterp[-1] == ColorInterp.alpha,
-        )
+        return info_of(source)
+
+
+def info_of(source: DatasetReader) -> RasterInfo:
+    """What the header of an opened file says."""
+    return RasterInfo(
+        count=source.count,
+        height=source.height,
+        width=source.width,
+        dtype=source.dtypes[0],
+        descriptions=tuple(source.descriptions),
+        nodata=source.nodata,
+        crs=source.crs,
+        transform=source.transform,
+        has_alpha=source.count > 1 and source.colorinterp[-1] == ColorInterp.alpha,
+        colours=tuple(colour.name for colour in source.colorinterp),
+        scales=tuple(source.scales),
+        offsets=tuple(source.offsets),
+        block=max(source.block_shapes),
+        has_control_points=bool(source.gcps[0]),
+    )
 
 
 def read_bands(
@@ -151,14 +171,21 @@ def read_bands(
                     f"{path} has {source.height} x {source.width} pixels; the window of {height} x {width} at row "
                     f"{row}, column {column} leaves it; index the data set again"
                 )
-            window = Window(column, row, width, height)
-        bands = list(file_bands) if file_bands is not None else list(range(1, source.count + 1))
-        # GDAL fills and reads a mask band by band, also where it says nothing
-        says_all = all(MaskFlags.all_valid in source.mask_flag_enums[band - 1] for band in bands)
-        if says_all and all(np.dtype(source.dtypes[band - 1]).kind in "iu" for band in bands):
-            return np.ma.MaskedArray(source.read(bands, window=window))
-        stored: np.ma.MaskedArray[Any, Any] = source.read(bands, window=window, masked=True)
-        return stored
+        return read_masked(source, range(1, source.count + 1) if file_bands is None else file_bands, window)
+
+
+def read_masked(
+    source: DatasetReader, file_bands: Sequence[int], window: tuple[int, int, int, int] | None
+) -> np.ma.MaskedArray[Any, Any]:
+    """As `read_bands`, of an opened file and a window that lies in it."""
+    part = None if window is None else Window(window[1], window[0], window[3], window[2])
+    bands = list(file_bands)
+    # GDAL fills and reads a mask band by band, also where it says nothing
+    says_all = all(MaskFlags.all_valid in source.mask_flag_enums[band - 1] for band in bands)
+    if says_all and all(np.dtype(source.dtypes[band - 1]).kind in "iu" for band in bands):
+        return np.ma.MaskedArray(source.read(bands, window=part))
+    stored: np.ma.MaskedArray[Any, Any] = source.read(bands, window=part, masked=True)
+    return stored
 
 
 def write_geotiff(
@@ -189,7 +216,7 @@ def write_geotiff(
         "predictor": 3 if array.dtype.kind == "f" else 2,
     }
     with MemoryFile() as memory:
-        with _quiet(), memory.open(**profile) as target:
+        with quiet(), memory.open(**profile) as target:
             target.write(array)
             for band, description in enumerate(descriptions or (), start=1):
                 target.set_band_description(band, description)
@@ -207,7 +234,7 @@ def _open(path: Path) -> Iterator[DatasetReader]:
     except UnicodeEncodeError as error:
         raise InputError(f"file name {str(path)!r} is not UTF-8, which GDAL needs; rename the file") from error
     try:
-        with _quiet(), rasterio.open(path) as source:
+        with quiet(), rasterio.open(path) as source:
             yield source
     except (RasterioError, OSError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
@@ -215,10 +242,10 @@ def _open(path: Path) -> Iterator[DatasetReader]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet(options: Mapping[str, Any] = LOCAL_OPTIONS) -> Iterator[None]:
     """GDAL's options, and no warning that a PNG has no coordinates."""
     # Not catch_warnings: it swaps the whole process's filters, and threads open files at the same time.
     if not any(entry[2] is NotGeoreferencedWarning for entry in warnings.filters):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    with rasterio.Env(**_GDAL_OPTIONS):
+    with rasterio.Env(**options):
         yield

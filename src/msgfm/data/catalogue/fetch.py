@@ -17,8 +17,10 @@ from msgfm.data.catalogue.request import CatalogueRequest
 from msgfm.data.catalogue.storage import require_calibrated
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
+from msgfm.geo.grid import Grid
+from msgfm.geo.network import Network
 from msgfm.geo.raster import write_geotiff
-from msgfm.geo.warp import Grid, Network, read_on_grid
+from msgfm.geo.warp import read_on_grid
 
 _Physical = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from msgfm.data.catalogue.search import item_time
 from msgfm.data.catalogue.storage import Stored, stored_as
 from msgfm.data.layouts.listing import card_band
 from msgfm.errors import InputError
-from msgfm.geo.warp import Bounds
+from msgfm.geo.grid import Bounds
 from msgfm.sensors import Sensor
 
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}

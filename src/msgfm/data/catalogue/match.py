@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from msgfm.data.catalogue.items import CatalogueItem
 from msgfm.data.catalogue.products import PRODUCTS
-from msgfm.geo.warp import Bounds
+from msgfm.geo.grid import Bounds
 
 # A pass over one place: frames of Sentinel-1 follow each other by 25 s, tiles of a Sentinel-2 datatake by minutes.
 _ONE_PASS = timedelta(minutes=15)

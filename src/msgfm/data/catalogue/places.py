@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from msgfm.geo.warp import Grid
+from msgfm.geo.grid import Grid
 
 # COGs have tiles of 256 to 1024 pixels: a block reads most of them once, and takes 50 MB of 13 bands.
 _BLOCK_PX = 1024

@@ -11,7 +11,8 @@ from pathlib import Path
 from msgfm.data.catalogue.products import PRODUCTS, require_products
 from msgfm.data.layouts.listing import change_cards
 from msgfm.errors import InputError
-from msgfm.geo.warp import Bounds, Grid, Network, grid_over, utm_zone
+from msgfm.geo.grid import Bounds, Grid, grid_over, utm_zone
+from msgfm.geo.network import Network
 from msgfm.sensors import Sensor, load_sensor
 from msgfm.sensors.sensor import STORAGE
 

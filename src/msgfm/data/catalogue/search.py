@@ -13,7 +13,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from msgfm.data.catalogue.products import PRODUCTS
 from msgfm.data.catalogue.request import CatalogueRequest
 from msgfm.errors import InputError
-from msgfm.geo.warp import Network
+from msgfm.geo.network import Network
 
 if TYPE_CHECKING:
     from pystac_client import Client

@@ -1,0 +1,58 @@
+"""Where images lie, on a disk or behind an address, and how patiently they are fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_ADDRESSES = ("http://", "https://", "s3://", "/vsi")
+# How a cloud-optimised GeoTIFF is read with few requests. GDAL's own variables of the environment come first
+# (GDAL_HTTP_HEADERS, AWS_NO_SIGN_REQUEST...); CPL_VSIL_CURL_ALLOWED_EXTENSIONS is left alone, since signed addresses
+# end in a query, and EMPTY_DIR keeps GDAL from looking for side files.
+_GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "VSI_CACHE": "TRUE",
+    "VSI_CACHE_SIZE": 16 * 2**20,
+    "CPL_VSIL_CURL_CACHE_SIZE": 128 * 2**20,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """How patient reading over the network is.
+
+    Args:
+        timeout_s: for one request.
+        retries: of a request that fails or hangs; the wait before each is about twice the one before.
+        wait_s: before the first of them.
+    """
+
+    timeout_s: float = 30.0
+    retries: int = 3
+    wait_s: float = 1.0
+
+    def options(self) -> Mapping[str, Any]:
+        """For GDAL."""
+        return _GDAL_OPTIONS | {
+            "GDAL_HTTP_TIMEOUT": max(1, round(self.timeout_s)),
+            "GDAL_HTTP_CONNECTTIMEOUT": max(1, round(self.timeout_s)),
+            "GDAL_HTTP_MAX_RETRY": self.retries,
+            "GDAL_HTTP_RETRY_DELAY": self.wait_s,
+        }
+
+
+def is_address(place: str) -> bool:
+    """Whether it is `http(s)://`, `s3://` or any `/vsi...` of GDAL, and no path."""
+    return place.startswith(_ADDRESSES)
+
+
+def gdal_name(place: str) -> str:
+    """What GDAL calls an address; a path is its own name."""
+    if place.startswith(("http://", "https://")):
+        return f"/vsicurl/{place}"
+    if place.startswith("s3://"):
+        return f"/vsis3/{place.removeprefix('s3://')}"
+    return place

@@ -1,0 +1,75 @@
+"""A raster that stays open while windows of it are read, from a disk or over the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from msgfm.errors import InputError
+from msgfm.geo.network import Network, gdal_name, is_address
+from msgfm.geo.raster import LOCAL_OPTIONS, RasterInfo, info_of, quiet, read_masked
+
+
+class RasterSource:
+    """An open raster; to be used by one thread.
+
+    Args:
+        place: a path, or an address (`network.is_address`).
+        network: how patient to be.
+
+    Raises:
+        InputError: no such file, it cannot be reached, or GDAL cannot open it.
+    """
+
+    def __init__(self, place: str, network: Network) -> None:
+        self.place = place
+        self._options = dict(network.options()) if is_address(place) else LOCAL_OPTIONS
+        if not is_address(place) and not Path(place).is_file():
+            raise InputError(f"no file {place}")
+        with self._clear_errors("truncated, or not an image"):
+            self._dataset: DatasetReader = rasterio.open(gdal_name(place))
+            self.info: RasterInfo = info_of(self._dataset)
+
+    def __enter__(self) -> RasterSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._dataset.close()
+
+    def read(self, file_bands: Sequence[int], window: tuple[int, int, int, int]) -> np.ma.MaskedArray[Any, Any]:
+        """Reads a window as it is stored; what the file says has no data is masked.
+
+        Args:
+            file_bands: positions counted from 1.
+            window: row, column, height, width, within the file.
+
+        Raises:
+            InputError: a part of it cannot be read.
+        """
+        row, column, height, width = window
+        with self._clear_errors(f"rows {row} to {row + height - 1}, columns {column} to {column + width - 1}"):
+            return read_masked(self._dataset, file_bands, window)
+
+    @contextmanager
+    def _clear_errors(self, what: str) -> Iterator[None]:
+        try:
+            with quiet(self._options):
+                yield
+        except (RasterioError, OSError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            remedy = "look at the address, or try later" if is_address(self.place) else "fetch it again"
+            raise InputError(f"cannot read {self.place}: {what} ({reason}); {remedy}") from error
