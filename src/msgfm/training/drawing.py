@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from msgfm.display import Picture
 from msgfm.files import write_atomically
-
-Picture = NDArray[np.float32]
-"""H x W x 1 or 3."""
 
 _CELL_INCHES = 1.6
 _GAP, _TITLE = 0.04, 0.15  # between cells and above each, in sides of a cell
@@ -35,18 +31,3 @@ def draw_cells(rows: Sequence[Sequence[tuple[str, Picture]]], path: Path) -> Non
     axis.axis("off")
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
-
-
-def stretch_of(truth: Picture) -> tuple[float, float]:
-    """The 2nd and 98th percentile of what is there."""
-    values = truth[np.isfinite(truth)]
-    if not values.size:
-        return 0.0, 1.0
-    low, high = np.percentile(values, (2, 98))
-    return float(low), float(max(high, low + 1e-6))
-
-
-def colour(picture: Picture, low: float, high: float) -> Picture:
-    """0..1 for display, three channels; no data is black."""
-    scaled = np.clip((picture - low) / (high - low), 0, 1)
-    return np.repeat(np.nan_to_num(scaled), 3 // scaled.shape[2], axis=2)

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
+from msgfm.display import COLOURS
 from msgfm.training.report_html import new_figure, to_png
-
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-"""Okabe and Ito's, which people who see few colours can tell apart."""
 
 _MOST_WRITTEN = 12  # classes up to which the numbers of a confusion matrix can be read
 

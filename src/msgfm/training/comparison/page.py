@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from msgfm.display import COLOURS
 from msgfm.training.comparison.runs import Run
 from msgfm.training.comparison.table import BOLD_RULE, GROUPS, Comparison, compare_by
 from msgfm.training.comparison.text import headings, shown_rows
 from msgfm.training.finetuning.settings import different_settings
-from msgfm.training.plots import COLOURS, draw_bars
+from msgfm.training.plots import draw_bars
 from msgfm.training.report_html import embed, to_png, write_page
 
 _STYLE = ".numbers td:nth-child(2) { text-align: right; } .paper { color: #777; font-style: italic; }"

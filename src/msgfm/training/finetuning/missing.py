@@ -16,6 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from msgfm.data.tasks import TaskDataset
+from msgfm.display import COLOURS
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.models.inputs import InputImage
@@ -25,7 +26,6 @@ from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predictor
 from msgfm.training.finetuning.results import MISSING_SENSORS, MISSING_SENSORS_PICTURE, MissingSensors, SensorSubset
 from msgfm.training.finetuning.scoring import score
-from msgfm.training.plots import COLOURS
 
 Fill = Literal["none", "predicted"]
 Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]

@@ -14,10 +14,11 @@ from msgfm.data.layouts.splits import spread_evenly
 from msgfm.data.masks import UNLABELLED
 from msgfm.data.mixture import SampleKey
 from msgfm.data.tasks import TaskBatch, TaskDataset
+from msgfm.display import Picture, colour, stretch_of
 from msgfm.models.downstream import DownstreamConfig
 from msgfm.models.tasks import Classification, Restoration
 from msgfm.sensors import Sensor
-from msgfm.training.drawing import Picture, colour, draw_cells, stretch_of
+from msgfm.training.drawing import draw_cells
 from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predictor
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from msgfm.display import COLOURS
 from msgfm.errors import InputError
 from msgfm.metrics import higher_is_better
 from msgfm.training.finetuning.results import (
@@ -24,7 +25,7 @@ from msgfm.training.finetuning.results import (
     reported,
 )
 from msgfm.training.logs import read_log
-from msgfm.training.plots import COLOURS, draw_bars, draw_confusion
+from msgfm.training.plots import draw_bars, draw_confusion
 from msgfm.training.report_html import embed, new_figure, to_png, write_page
 
 REPORT = "report.html"

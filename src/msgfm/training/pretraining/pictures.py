@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msgfm.display import Picture, colour, stretch_of
 from msgfm.models.masking import upsample_mask
 from msgfm.models.msgfm import MsGFM
 from msgfm.sensors import Sensor
-from msgfm.training.drawing import Picture, colour, draw_cells, stretch_of
+from msgfm.training.drawing import draw_cells
 from msgfm.training.pretraining.reconstruction import Example
 
 
