@@ -9,8 +9,9 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject, transform_bounds
 
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
@@ -18,6 +19,89 @@ from msgfm.geo.network import Network, gdal_name
 
 # GDAL logs each attempt that fails; the exception, once no attempt is left, is enough.
 logging.getLogger("rasterio._err").setLevel(logging.CRITICAL)
+
+Window = tuple[int, int, int, int]
+# Of a source pixel: how far a place may be off, where transforming every pixel by itself would take longer.
+_TOLERANCE = 0.01
+# Grids whose pixels are that near in size are as fine as each other.
+_SAME_SIZE = 1.05
+
+
+def footprint(target: Grid, source: Grid, shrink: tuple[float, float]) -> Window | None:
+    """The window of a source that is needed to make a target of it.
+
+    Args:
+        target: what is wanted.
+        source: the file's own grid.
+        shrink: as `shrinking` has it.
+
+    Returns:
+        Row, column, height, width within the source; None where they show no common ground.
+    """
+    try:
+        left, bottom, right, top = transform_bounds(target.crs, source.crs, *target.bounds, densify_pts=21)
+    except (CRSError, RasterioError):  # the target lies where the source's CRS has no coordinates
+        return None
+    edges = (left, bottom, right, top)
+    if not all(map(math.isfinite, edges)):
+        return None
+    # half the kernel, and a pixel for each rounding
+    rows, columns = (math.ceil(max(1.0, size)) + 2 for size in shrink)
+    first_row = max(0, math.floor((source.top - top) / source.pixel_height) - rows)
+    first_column = max(0, math.floor((left - source.left) / source.pixel_width) - columns)
+    end_row = min(source.height, math.ceil((source.top - bottom) / source.pixel_height) + rows)
+    end_column = min(source.width, math.ceil((right - source.left) / source.pixel_width) + columns)
+    if first_row >= end_row or first_column >= end_column:
+        return None
+    return first_row, first_column, end_row - first_row, end_column - first_column
+
+
+def shrinking(target: Grid, source: Grid) -> tuple[float, float]:
+    """How many of a source's pixels one of the target's is high and wide, in its middle; 1 where it is finer.
+
+    Raises:
+        InputError: the middle of the target has no coordinates in the source's CRS.
+    """
+    middle = target.window(target.height // 2, target.width // 2, 1, 1)
+    left, bottom, right, top = transform_bounds(target.crs, source.crs, *middle.bounds, densify_pts=0)
+    high, wide = (top - bottom) / source.pixel_height, (right - left) / source.pixel_width
+    if not (math.isfinite(high) and math.isfinite(wide)):
+        raise InputError(
+            f"the middle of the grid ({middle.left:g}, {middle.top:g} in {target.crs}) is not in {source.crs}"
+        )
+    return (high if high > _SAME_SIZE else 1.0), (wide if wide > _SAME_SIZE else 1.0)
+
+
+def warp(values: NDArray[np.float32], source: Grid, target: Grid, shrink: tuple[float, float]) -> NDArray[np.float32]:
+    """Brings an image to another grid, bilinearly from the pixels that have data.
+
+    Args:
+        values: (C, h, w), NaN where there is no data.
+        source: the grid of these pixels.
+        target: the grid wanted.
+        shrink: by `shrinking` of the whole grids, so that parts of an image are made as the whole would be; the kernel
+            is as wide as a target's pixel.
+
+    Returns:
+        (C, H, W), NaN where no pixel with data is near.
+    """
+    result: NDArray[np.float32] = np.full((len(values), target.height, target.width), np.nan, np.float32)
+    reproject(
+        values,
+        result,
+        src_transform=source.transform,
+        src_crs=source.crs,
+        src_nodata=math.nan,
+        dst_transform=target.transform,
+        dst_crs=target.crs,
+        dst_nodata=math.nan,
+        resampling=Resampling.bilinear,
+        tolerance=_TOLERANCE,
+        UNIFIED_SRC_NODATA="NO",  # each band has holes of its own
+        YSCALE=1 / shrink[0],
+        XSCALE=1 / shrink[1],
+    )
+    return result
 
 
 def read_on_grid(

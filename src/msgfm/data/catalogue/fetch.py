@@ -14,7 +14,7 @@ from msgfm.data.catalogue.match import Acquisition, Coincidence
 from msgfm.data.catalogue.places import Block
 from msgfm.data.catalogue.products import PRODUCTS, Written
 from msgfm.data.catalogue.request import CatalogueRequest
-from msgfm.data.catalogue.storage import require_calibrated
+from msgfm.data.catalogue.storage import decibel_of, require_calibrated
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.geo.grid import Grid
@@ -125,8 +125,7 @@ def decibel(power: _Physical, where: str) -> _Physical:
             f"{where}: {(valid < 0).mean():.0%} of the values are negative (median {np.median(valid):.4g}), so they "
             f"are no linear power; if they are decibel, say --power db"
         )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(power > 0, 10 * np.log10(power), np.float32(np.nan))
+    return decibel_of(power)
 
 
 def encode(image: _Physical, written: Written) -> NDArray[Any]:

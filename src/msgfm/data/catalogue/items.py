@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from msgfm.data.catalogue.products import PRODUCTS
-from msgfm.data.catalogue.request import CatalogueRequest
+from msgfm.data.catalogue.products import other_names
+from msgfm.data.catalogue.request import CatalogueRequest, Statements
 from msgfm.data.catalogue.search import item_time
 from msgfm.data.catalogue.storage import Stored, stored_as
 from msgfm.data.layouts.listing import card_band
@@ -74,10 +74,13 @@ def read_item(item: Mapping[str, Any], sensor: Sensor, request: CatalogueRequest
         InputError: a band is not there, or the item does not say how it is stored.
     """
     properties = item["properties"]
-    bands = []
-    for band, key, position, described in _find_bands(item, sensor, request.bands_of(sensor.name)):
-        stored = stored_as(item, described, band, request, sensor)
-        bands.append(BandSource(band=band, address=item["assets"][key]["href"], file_band=position, stored=stored))
+    wanted = request.bands_of(sensor.name)
+    found = find_bands(item, sensor, request.statements(), wanted)
+    if missing := [band for band in wanted if band not in found]:
+        raise InputError(
+            f"item {item['id']} has no {', '.join(missing)} of {sensor.name} among its assets "
+            f"({', '.join(item['assets'])}); leave bands out with --bands {sensor.name}=..."
+        )
     box = item["bbox"]
     half = len(box) // 2
     cloud, orbit = properties.get("eo:cloud_cover"), properties.get("sat:relative_orbit")
@@ -87,7 +90,7 @@ def read_item(item: Mapping[str, Any], sensor: Sensor, request: CatalogueRequest
         time=item_time(item).astimezone(UTC),
         bbox=(box[0], box[1], box[half], box[half + 1]),
         geometry=item["geometry"],
-        bands=tuple(bands),
+        bands=tuple(found[band] for band in wanted),
         cloud=None if cloud is None else float(cloud),
         platform=str(properties.get("platform", "")).lower(),
         orbit=None if orbit is None else int(orbit),
@@ -116,10 +119,20 @@ def described_bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _find_bands(
-    item: Mapping[str, Any], sensor: Sensor, wanted: Sequence[str]
-) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
-    """Of each band: its name, the asset's key, the position in the file from 1, and what is said of it."""
+def find_bands(
+    item: Mapping[str, Any], sensor: Sensor, said: Statements, wanted: Sequence[str]
+) -> dict[str, BandSource]:
+    """Where an item has each band that is wanted, and how it is stored there; bands that it lacks are left out.
+
+    Args:
+        item: as JSON, addresses absolute.
+        sensor: the card, settings applied.
+        said: what the user says of how files are stored.
+        wanted: names on the card.
+
+    Raises:
+        InputError: the item does not say how a band is stored.
+    """
     best: dict[str, tuple[tuple[Any, ...], str, int, dict[str, Any]]] = {}
     for key, asset in item["assets"].items():
         if _PICTURES.intersection(asset.get("roles") or ()) or not _is_raster(asset):
@@ -135,14 +148,14 @@ def _find_bands(
             order = (rank, "jp2" in str(asset.get("type", "")), coarse, key)
             if band not in best or order < best[band][0]:
                 best[band] = (order, key, i + 1, described)
-    if missing := [band for band in wanted if band not in best]:
-        raise InputError(
-            f"item {item['id']} has no {', '.join(missing)} of {sensor.name} among its assets "
-            f"({', '.join(item['assets'])}); leave bands out with --bands {sensor.name}=..."
-        )
+    found = {}
     for band in wanted:
-        _, key, position, described = best[band]
-        yield band, key, position, described
+        if band in best:
+            _, key, position, described = best[band]
+            stored = stored_as(item, described, band, said, sensor)
+            address = item["assets"][key]["href"]
+            found[band] = BandSource(band=band, address=address, file_band=position, stored=stored)
+    return found
 
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
@@ -152,7 +165,7 @@ def _is_raster(asset: Mapping[str, Any]) -> bool:
 
 def _band_of(key: str, described: Mapping[str, Any], sensor: Sensor) -> tuple[str | None, int]:
     """Which band, and how it is known: by the asset's key (0), the band's name (1) or its common name (2)."""
-    names = {alias: band for band, aliases in PRODUCTS[sensor.name].names.items() for alias in aliases}
+    names = other_names(sensor.name)
     said = (re.sub(r"_\d+m$", "", key), described.get("name"), described.get("common_name"))
     for rank, name in enumerate(said):
         if name:

@@ -82,6 +82,12 @@ PRODUCTS: dict[str, Product] = {
 }
 
 
+def other_names(sensor: str) -> dict[str, str]:
+    """The card's band by what catalogues call it beside, in lower case; none of a sensor that they do not have."""
+    names = PRODUCTS[sensor].names if sensor in PRODUCTS else {}
+    return {alias: band for band, aliases in names.items() for alias in aliases}
+
+
 def require_products(sensors: tuple[str, ...]) -> None:
     """Raises `InputError` for a sensor that catalogues are not known to have, or one named twice."""
     for name in sensors:

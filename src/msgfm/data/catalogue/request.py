@@ -18,6 +18,28 @@ from msgfm.sensors.sensor import STORAGE
 
 
 @dataclass(frozen=True, kw_only=True)
+class Statements:
+    """What the user says of how files are stored; it counts more than what they say themselves.
+
+    Args:
+        settings: as `sentinel2.offset=-1000`.
+        power: `linear` or `db`, which Sentinel-1's numbers are; empty: its metadata say so.
+    """
+
+    settings: tuple[str, ...] = ()
+    power: str = ""
+
+    def __post_init__(self) -> None:
+        if self.power not in ("", "linear", "db"):
+            raise InputError(f"--power {self.power!r}: it is linear or db")
+
+    def of_band(self, sensor: str, band: str) -> frozenset[str]:
+        """Which of `scale`, `offset` and `nodata` the settings state of a band."""
+        paths = {setting.partition("=")[0] for setting in self.settings}
+        return frozenset(key for key in STORAGE if {f"{sensor}.{key}", f"{sensor}.{band}.{key}"} & paths)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CatalogueRequest:
     """Which images, on which grid, and how patiently.
 
@@ -85,8 +107,7 @@ class CatalogueRequest:
         for orbit in self.orbits.values():
             if orbit not in ("ascending", "descending") and not orbit.isdecimal():
                 raise InputError(f"--orbit {orbit!r}: it is ascending, descending or the number of a relative orbit")
-        if self.power not in ("", "linear", "db"):
-            raise InputError(f"--power {self.power!r}: it is linear or db")
+        self.statements()
         for name, bands in self.bands.items():
             _card(name).select(bands)
         self.cards()
@@ -105,10 +126,9 @@ class CatalogueRequest:
         wanted = self.bands.get(sensor, card.band_names)
         return tuple(band for band in card.band_names if band in wanted)
 
-    def stated(self, sensor: str, band: str) -> frozenset[str]:
-        """Which of `scale`, `offset` and `nodata` the settings state of a band."""
-        paths = {setting.partition("=")[0] for setting in self.settings}
-        return frozenset(key for key in STORAGE if {f"{sensor}.{key}", f"{sensor}.{band}.{key}"} & paths)
+    def statements(self) -> Statements:
+        """What is said of how files are stored."""
+        return Statements(settings=self.settings, power=self.power)
 
     def grid(self) -> Grid:
         """The grid of all patches."""

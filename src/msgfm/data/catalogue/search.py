@@ -60,7 +60,7 @@ def _ask(request: CatalogueRequest) -> dict[str, list[Item]]:
                 datetime=None if PRODUCTS[sensor].fixed else [request.start, request.end],
                 limit=100,
             )
-            found[sensor] = [_absolute(item, request.source) for item in search.items_as_dicts()]
+            found[sensor] = [with_absolute_addresses(item, request.source) for item in search.items_as_dicts()]
     except (APIError, RequestException) as error:
         reason = " ".join(str(error).split())[:500]
         raise InputError(
@@ -117,7 +117,7 @@ def _read_collection(path: Path) -> list[Item]:
         features: list[Item] = content["features"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is neither an address (https://...) nor a file of STAC items ({error})") from error
-    return [_absolute(item, str(path.resolve())) for item in features]
+    return [with_absolute_addresses(item, str(path.resolve())) for item in features]
 
 
 def _look_up(request: CatalogueRequest, items: Sequence[Item]) -> dict[str, list[Item]]:
@@ -154,8 +154,13 @@ def item_time(item: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _absolute(item: Item, source: str) -> Item:
-    """The item with absolute addresses of its assets."""
+def with_absolute_addresses(item: Item, source: str) -> Item:
+    """The item with absolute addresses of its assets; those of Planetary Computer are signed when they are opened.
+
+    Args:
+        item: as JSON.
+        source: address or path that it was read from.
+    """
     own = next((link["href"] for link in item.get("links", ()) if link.get("rel") == "self"), source)
     assets = {}
     for key, asset in item.get("assets", {}).items():

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from msgfm.data.catalogue.request import CatalogueRequest
+import numpy as np
+from numpy.typing import NDArray
+
+from msgfm.data.catalogue.request import Statements
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor
 
@@ -37,7 +40,7 @@ class Stored:
 
 
 def stored_as(
-    item: Mapping[str, Any], described: Mapping[str, Any], band: str, request: CatalogueRequest, sensor: Sensor
+    item: Mapping[str, Any], described: Mapping[str, Any], band: str, said: Statements, sensor: Sensor
 ) -> Stored:
     """How an item stores a band, by `--set`, else by its metadata.
 
@@ -45,14 +48,14 @@ def stored_as(
         item: the whole of it.
         described: what it says of the band (`items.described_bands`).
         band: name on the card.
-        request: with the settings.
+        said: the settings and the kind of power.
         sensor: the card, settings applied.
 
     Raises:
         InputError: the metadata do not say, or contradict themselves.
     """
     card = sensor.bands[sensor.index_of(band)]
-    stated = request.stated(sensor.name, band)
+    stated = said.of_band(sensor.name, band)
     nodata = described.get("nodata")
     nodata = card.nodata if "nodata" in stated or not isinstance(nodata, int | float) else float(nodata)
     scale = card.scale if "scale" in stated else described.get("scale")
@@ -63,7 +66,7 @@ def stored_as(
         return Stored(scale=scale, offset=_reflectance_offset(item, described, scale, sensor.name), nodata=nodata)
     scale = 1.0 if scale is None else float(scale)
     offset = card.offset * scale if "offset" in stated else float(described.get("offset") or 0.0)
-    power = sensor.name == "sentinel1" and _is_power(item, described, request)
+    power = sensor.name == "sentinel1" and _is_power(item, described, said)
     return Stored(scale=scale, offset=offset, nodata=nodata, power=power)
 
 
@@ -111,13 +114,13 @@ def _baseline(properties: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _is_power(item: Mapping[str, Any], described: Mapping[str, Any], request: CatalogueRequest) -> bool:
+def _is_power(item: Mapping[str, Any], described: Mapping[str, Any], said: Statements) -> bool:
     """Whether Sentinel-1's numbers are linear power (True) or decibel (False)."""
     product = str(item["properties"].get("sar:product_type", "")).upper()
     if str(described.get("data_type", "")).startswith(("uint", "int", "cint", "complex", "cfloat")):
         raise InputError(_uncalibrated(item["id"], f"its bands are {described['data_type']}"))
-    if request.power:
-        return request.power == "linear"
+    if said.power:
+        return said.power == "linear"
     unit = str(described.get("unit") or "").strip().lower()
     if unit in ("db", "decibel"):
         return False
@@ -143,3 +146,16 @@ def require_calibrated(sensor: str, dtype: str, item: str) -> None:
     """Refuses radar images whose files hold whole or complex numbers."""
     if sensor == "sentinel1" and not dtype.startswith("float"):
         raise InputError(_uncalibrated(item, f"its files are {dtype}"))
+
+
+def decibel_of(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """10 * log10 of linear power; what is not above zero has no logarithm, and becomes NaN."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        decibel: NDArray[np.float32] = np.where(power > 0, 10 * np.log10(power), np.float32(np.nan))
+    return decibel
+
+
+def power_of(decibel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The linear power that decibels stand for; NaN stays NaN."""
+    power: NDArray[np.float32] = np.power(np.float32(10), decibel / np.float32(10))
+    return power
