@@ -24,12 +24,13 @@ def grid_of(info: RasterInfo, place: str) -> Grid:
     Raises:
         InputError: it is rotated, not north up, or only control points say where it lies.
     """
-    if info.has_control_points and info.crs is None:
+    placed = info.crs is not None and not info.transform.is_identity
+    if info.has_control_points and not placed:
         raise InputError(
             f"{place} has only control points (radar in ground range, or a photograph); use a terrain-corrected "
             f"product, or `gdalwarp` it"
         )
-    if info.crs is None:
+    if not placed:
         return Grid(crs="", left=0, top=0, pixel_width=1, pixel_height=1, height=info.height, width=info.width)
     a, b, c, d, e, f = info.transform[:6]
     if b or d or a <= 0 or e >= 0:
@@ -58,7 +59,9 @@ def offset_on(grid: Grid, own: Grid) -> tuple[int, int] | None:
     """
     if not grid.crs and not own.crs:
         return 0, 0
-    if grid.crs != own.crs:
+    if grid.crs != own.crs and (
+        not (grid.crs and own.crs) or CRS.from_user_input(grid.crs) != CRS.from_user_input(own.crs)
+    ):
         return None
     row, column = (grid.top - own.top) / grid.pixel_height, (own.left - grid.left) / grid.pixel_width
     drift = max(

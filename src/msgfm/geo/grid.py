@@ -14,6 +14,7 @@ from msgfm.errors import InputError
 
 Bounds = tuple[float, float, float, float]
 _LON_LAT = "EPSG:4326"
+_DEGREE_M = 111_320.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,13 @@ class Grid:
         """Left, bottom, right, top in units of the CRS."""
         bottom, right = self.top - self.height * self.pixel_height, self.left + self.width * self.pixel_width
         return self.left, bottom, right, self.top
+
+    def pixel_m(self) -> float:
+        """Height of a pixel in metres, of degrees about that; 1 without a CRS."""
+        if not self.crs:
+            return self.pixel_height
+        crs = CRS.from_user_input(self.crs)
+        return self.pixel_height * (_DEGREE_M if crs.is_geographic else float(crs.linear_units_factor[1]))
 
     def window(self, row: int, column: int, height: int, width: int) -> Grid:
         """A part of it; it may reach beyond its edges."""

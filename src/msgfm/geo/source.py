@@ -31,7 +31,7 @@ class RasterSource:
 
     def __init__(self, place: str, network: Network) -> None:
         self.place = place
-        self._options = dict(network.options()) if is_address(place) else LOCAL_OPTIONS
+        self._options: dict[str, Any] = dict(network.options() if is_address(place) else LOCAL_OPTIONS)
         if not is_address(place) and not Path(place).is_file():
             raise InputError(f"no file {place}")
         with self._clear_errors("truncated, or not an image"):
@@ -49,6 +49,13 @@ class RasterSource:
     def close(self) -> None:
         """Lets go of the file."""
         self._dataset.close()
+
+    def limit_cache(self, total_bytes: int) -> None:
+        """Bounds what decoded blocks of all open rasters take together while this one is read.
+
+        GDAL's own limit is a twentieth of the machine's memory.
+        """
+        self._options = self._options | {"GDAL_CACHEMAX": total_bytes}  # rasterio takes bytes, where GDAL has MB
 
     def read(self, file_bands: Sequence[int], window: tuple[int, int, int, int]) -> np.ma.MaskedArray[Any, Any]:
         """Reads a window as it is stored; what the file says has no data is masked.

@@ -27,13 +27,13 @@ _TOLERANCE = 0.01
 _SAME_SIZE = 1.05
 
 
-def footprint(target: Grid, source: Grid, shrink: tuple[float, float]) -> Window | None:
+def footprint(target: Grid, source: Grid, shrink: tuple[float, float] | None = None) -> Window | None:
     """The window of a source that is needed to make a target of it.
 
     Args:
         target: what is wanted.
         source: the file's own grid.
-        shrink: as `shrinking` has it.
+        shrink: as `shrinking` has it; None leaves out what interpolation needs beside the common ground.
 
     Returns:
         Row, column, height, width within the source; None where they show no common ground.
@@ -46,7 +46,7 @@ def footprint(target: Grid, source: Grid, shrink: tuple[float, float]) -> Window
     if not all(map(math.isfinite, edges)):
         return None
     # half the kernel, and a pixel for each rounding
-    rows, columns = (math.ceil(max(1.0, size)) + 2 for size in shrink)
+    rows, columns = (math.ceil(size) + 2 for size in shrink) if shrink is not None else (0, 0)
     first_row = max(0, math.floor((source.top - top) / source.pixel_height) - rows)
     first_column = max(0, math.floor((left - source.left) / source.pixel_width) - columns)
     end_row = min(source.height, math.ceil((source.top - bottom) / source.pixel_height) + rows)

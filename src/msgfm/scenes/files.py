@@ -1,73 +1,158 @@
-"""From what the user gives for each sensor to the bands of files that a scene is made of."""
+"""Makes the request of a scene: the bands that a model needs, how they are stored, and the grid to read them on."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from msgfm.data.catalogue.request import Statements
+from msgfm.data.catalogue.storage import require_calibrated
+from msgfm.data.layouts.listing import change_cards
 from msgfm.errors import InputError
-from msgfm.geo.align import grid_of
 from msgfm.geo.network import Network, is_address
 from msgfm.geo.raster import RasterInfo
-from msgfm.geo.source import RasterSource
+from msgfm.scenes.grids import choose_grid
+from msgfm.scenes.locate import Headers, locate, own_nodata
+from msgfm.scenes.offer import BandOffer
 from msgfm.scenes.request import BandStorage, SceneFile, SceneImage, SceneRequest
-from msgfm.sensors import Sensor
+from msgfm.sensors import Band, Sensor
 
 
 def make_request(
     cards: Mapping[str, Sensor],
     given: Mapping[str, Sequence[str]],
-    bands: Mapping[str, Sequence[str]],
-    like: Path | None = None,
+    bands: Mapping[str, Sequence[str]] | None = None,
+    like: str | Path | None = None,
     *,
-    settings: Sequence[str] = (),
     first: str | None = None,
+    settings: Sequence[str] = (),
+    power: str = "",
+    allow_missing: bool = False,
     network: Network | None = None,
 ) -> SceneRequest:
     """Finds the bands that a model needs in what the user gives, and the grid to read them on.
 
     Args:
         cards: by key, in the model's order: the bands that it takes (`InputImage.card`).
-        given: by key: files, folders, addresses or STAC items.
-        bands: by key: names of the bands of files that do not say them, in the files' order.
-        like: a raster whose grid is taken.
-        settings: how files are stored, as `sentinel2.offset=-1000`; what they say themselves does not count then.
-        first: the key whose grid is taken; None is that with the finest bands, the first in the model's order of
-            several.
+        given: by key, or by sensor where one key alone has that sensor: files, folders, patterns, addresses, STAC
+            items.
+        bands: likewise: names of the bands of files that do not say them, in the files' order.
+        like: path or address of a raster whose grid is taken.
+        first: the key whose grid is taken; None is that with the finest pixels, of several the first.
+        settings: how files are stored, as `sentinel2.offset=-1000` (a key takes a sensor's place:
+            `sentinel2@cloudy.offset=0`); counts more than what products, items and files say themselves.
+        power: `linear` or `db`, which radar files are; empty: as an item says, else decibel.
+        allow_missing: whether inputs may be left out.
         network: how patient to be.
+
+    Returns:
+        Of the inputs given, in the model's order.
 
     Raises:
         InputError: what is given does not fit the cards; with file, band and remedy.
     """
     network = network or Network()
-    if unknown := sorted(given.keys() - cards.keys()):
-        raise InputError(f"the model has no input {unknown[0]!r}; it takes {', '.join(cards)}")
-    images, headers = [], {}
+    by_key = _by_key("no input", given, cards)
+    names = _by_key("--bands: no input", bands or {}, by_key)
+    missing = [key for key in cards if key not in by_key]
+    if missing and not (by_key and allow_missing):
+        raise InputError(f"no image of {', '.join(missing)} is given; the model takes {', '.join(cards)}")
+    headers = Headers(network)
+    images = []
     for key, card in cards.items():
-        if key not in given:
-            raise InputError(f"no image of {key} is given; the model takes {', '.join(cards)}")
-        (place,) = given[key]
-        place = place if is_address(place) else str(Path(place).absolute())
-        with RasterSource(place, network) as source:
-            headers[place] = source.info
-        names = tuple(bands.get(key) or card.band_names)
-        images.append(_image(key, card, place, source.info, names))
-    grid = grid_of(headers[images[0].files[0].place], images[0].files[0].place)
+        if key in by_key:
+            said = Statements(settings=_settings_of(key, card.name, settings, cards), power=power)
+            changed = change_cards({card.name: card}, said.settings)[card.name]
+            offers = locate(key, changed, by_key[key], names.get(key, ()), said, headers, network)
+            images.append(_image(key, changed, offers, said, headers))
+    grid = choose_grid(
+        {image.key: [file.place for file in image.files] for image in images},
+        headers,
+        None if like is None else _absolute(str(like)),
+        first if first in by_key else None,
+    )
     return SceneRequest(images=tuple(images), grid=grid, network=network)
 
 
-def _image(key: str, card: Sensor, place: str, info: RasterInfo, names: Sequence[str]) -> SceneImage:
-    if len(names) != info.image_bands:
-        raise InputError(f"{place} has {info.image_bands} bands, {len(names)} are named")
-    file = SceneFile(
-        place=place, bands=card.band_names, file_bands=tuple(names.index(band) + 1 for band in card.band_names)
-    )
-    own = info.nodata if info.nodata is not None and not math.isnan(info.nodata) else None
-    storage = tuple(
-        BandStorage(
-            dtype=info.dtype, scale=band.scale, offset=band.offset, nodata=own if own is not None else band.nodata
+def _absolute(place: str) -> str:
+    return place if is_address(place) else str(Path(place).absolute())
+
+
+def _by_key(what: str, given: Mapping[str, Sequence[str]], keys: Iterable[str]) -> dict[str, Sequence[str]]:
+    """The same by key where it is by sensor."""
+    keys, found = list(keys), dict[str, Sequence[str]]()
+    for name, value in given.items():
+        of_sensor = [key for key in keys if key.partition("@")[0] == name]
+        key = name if name in keys else of_sensor[0] if len(of_sensor) == 1 else None
+        if key is None:
+            several = f"{name} is one of several: " if of_sensor else ""
+            raise InputError(f"{what} {name!r}; {several}there are {', '.join(keys)}")
+        if key in found:
+            raise InputError(f"{what.partition(':')[0]}: {key} is given twice")
+        found[key] = value
+    return found
+
+
+def _settings_of(key: str, sensor: str, settings: Sequence[str], cards: Mapping[str, Sensor]) -> tuple[str, ...]:
+    """Those of one key, the sensor's name before the dot."""
+    known = {*cards, *(card.name for card in cards.values())}
+    own = []
+    for setting in settings:
+        name, _, rest = setting.partition(".")
+        if name not in known:
+            raise InputError(f"--set {setting}: no sensor {name!r} here; there are {', '.join(sorted(known))}")
+        if name in (key, sensor):
+            own.append(f"{sensor}.{rest}")
+    return tuple(own)
+
+
+def _image(
+    key: str, card: Sensor, offers: Mapping[str, BandOffer], said: Statements, headers: Mapping[str, RasterInfo]
+) -> SceneImage:
+    """An input whose bands were found, with the card as its files are stored."""
+    power = _is_power(card, offers.values(), said)
+    bands, storage = [], []
+    for band in card.bands:
+        offer, info = offers[band.name], headers[offers[band.name].place]
+        if power:
+            require_calibrated(card.name, info.dtype, offer.place)
+        stored = _as_stored(card.name, band, offer, info, said)
+        own = own_nodata(info)
+        bands.append(stored)
+        storage.append(
+            BandStorage(
+                dtype=info.dtype,
+                scale=stored.scale,
+                offset=stored.offset,
+                nodata=stored.nodata if own is None else own,
+            )
         )
-        for band in card.bands
+    of_place: dict[str, list[str]] = defaultdict(list)
+    for name, offer in offers.items():
+        of_place[offer.place].append(name)
+    files = tuple(
+        SceneFile(place=place, bands=tuple(names), file_bands=tuple(offers[name].file_band for name in names))
+        for place, names in of_place.items()
     )
-    return SceneImage(key=key, card=card, files=(file,), storage=storage)
+    changed = card.model_copy(update={"bands": tuple(bands)})
+    return SceneImage(key=key, card=changed, files=files, storage=tuple(storage), power=power)
+
+
+def _is_power(card: Sensor, offers: Iterable[BandOffer], said: Statements) -> bool:
+    """Whether decibels are to be made of linear power."""
+    decibel = all(band.unit.lower() == "db" for band in card.bands)
+    return decibel and (said.power == "linear" or (not said.power and any(offer.power for offer in offers)))
+
+
+def _as_stored(sensor: str, band: Band, offer: BandOffer, info: RasterInfo, said: Statements) -> Band:
+    """The card's band as it is stored: by `--set`, else by product or item, else by the file's own tags."""
+    stated = said.of_band(sensor, band.name)
+    scale, offset = offer.scale, offer.offset
+    own = info.scales[offer.file_band - 1], info.offsets[offer.file_band - 1]
+    if scale is None and own != (1.0, 0.0):
+        scale, offset = own[0], round(own[1] / own[0], 6)
+    values = {"scale": scale, "offset": offset, "nodata": offer.nodata}
+    return band.model_copy(
+        update={field: value for field, value in values.items() if value is not None and field not in stated}
+    )

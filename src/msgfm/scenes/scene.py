@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
 
-from msgfm.errors import InputError
 from msgfm.geo.align import grid_of, offset_on
 from msgfm.geo.grid import Grid
+from msgfm.geo.raster import RasterInfo
 from msgfm.geo.source import RasterSource
-from msgfm.scenes.reading import AlignedFile, Image, Window
+from msgfm.scenes.reading import AlignedFile, Image, Read, WarpedFile
 from msgfm.scenes.request import BandStorage, SceneFile, SceneImage, SceneRequest
+
+# What is read at once is at most about so wide, and what GDAL keeps of decoded blocks is to hold a row of them.
+_WIDTH_PX = 5120
+_LEAST_CACHE, _MOST_CACHE = 32 * 2**20, 256 * 2**20
 
 
 class Scene:
     """The images of a request, open. One thread uses it; another process opens its own.
 
-    It is best read from top to bottom, every row once.
+    It is best read from top to bottom, every row once: no block of a file is then decoded twice.
     """
 
     def __init__(self, request: SceneRequest) -> None:
         self.request = request
         self.digest = request.digest()
         with ExitStack() as opened:
-            self._sources = {
-                place: opened.enter_context(RasterSource(place, request.network)) for place in request.places
+            sources = {place: opened.enter_context(RasterSource(place, request.network)) for place in request.places}
+            cache = cache_bytes(source.info for source in sources.values())
+            for source in sources.values():
+                source.limit_cache(cache)
+            self._reads: dict[str, list[Read]] = {
+                image.key: [_read_of(image, file, sources[file.place], request.grid) for file in image.files]
+                for image in request.images
             }
-            self._readers = {image.key: [self._reader(image, file) for file in image.files] for image in request.images}
             self._opened = opened.pop_all()
-
-    def _reader(self, image: SceneImage, file: SceneFile) -> AlignedFile:
-        bands = [image.card.bands[i] for i in image.card.indices_of(file.bands)]
-        source = self._sources[file.place]
-        offset = offset_on(self.grid, grid_of(source.info, file.place))
-        if offset is None:
-            raise InputError(f"{file.place} does not lie on the scene's grid")
-        return AlignedFile(source, file.file_bands, bands, offset)
 
     @property
     def grid(self) -> Grid:
@@ -68,7 +68,7 @@ class Scene:
         self._opened.close()
 
     def read(self, row: int, column: int, height: int, width: int) -> dict[str, Image]:
-        """A window of every image.
+        """A window of every image. What is in it does not depend on which windows are asked for.
 
         Args:
             row: of the upper left pixel on the grid.
@@ -78,18 +78,40 @@ class Scene:
 
         Returns:
             By key C x height x width, the bands of the request's cards in their order, in physical units; NaN where
-            there is no data, and beyond the edges of a file.
+            there is no data, and beyond the edges of files and grid.
 
         Raises:
             InputError: a file cannot be read there.
         """
-        return {image.key: self._read_image(image, (row, column, height, width)) for image in self.request.images}
+        window = (row, column, height, width)
+        images = {}
+        for image in self.request.images:
+            parts = [read(window) for read in self._reads[image.key]]
+            if len(parts) == 1 and image.files[0].bands == image.card.band_names:  # nothing to put together
+                images[image.key] = parts[0]
+                continue
+            images[image.key] = np.empty((len(image.card.bands), height, width), np.float32)
+            for file, values in zip(image.files, parts, strict=True):
+                images[image.key][list(image.card.indices_of(file.bands))] = values
+        return images
 
-    def _read_image(self, image: SceneImage, window: Window) -> Image:
-        result = np.full((len(image.card.bands), *window[2:]), np.nan, np.float32)
-        for file, reader in zip(image.files, self._readers[image.key], strict=True):
-            result[list(image.card.indices_of(file.bands))] = reader.read(window)
-        return result
+
+def _read_of(image: SceneImage, file: SceneFile, source: RasterSource, grid: Grid) -> Read:
+    bands = [image.card.bands[i] for i in image.card.indices_of(file.bands)]
+    own = grid_of(source.info, file.place)
+    offset = offset_on(grid, own)
+    if offset is None:
+        return WarpedFile(source, own, file.file_bands, bands, grid, image.power)
+    return AlignedFile(source, file.file_bands, bands, offset, image.power)
+
+
+def cache_bytes(infos: Iterable[RasterInfo]) -> int:
+    """What a row of all files' blocks takes, within limits that do not depend on the scene's size."""
+    row = sum(
+        info.count * info.block[0] * min(info.width, _WIDTH_PX + info.block[1]) * np.dtype(info.dtype).itemsize
+        for info in infos
+    )
+    return min(max(_LEAST_CACHE, round(1.2 * row)), _MOST_CACHE)
 
 
 def open_scene(request: SceneRequest) -> Scene:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pystac_client import Client
 
 Item = dict[str, Any]
-_HEADERS = "MSGFM_STAC_HEADERS"
+HEADERS = "MSGFM_STAC_HEADERS"
 _PLANETARY_COMPUTER = "planetarycomputer.microsoft.com"
 
 
@@ -85,7 +85,7 @@ def _open(address: str, network: Network) -> Client:
         status_forcelist=(429, 500, 502, 503, 504),
         allowed_methods=None,  # a search is a POST, and changes nothing
     )
-    io = StacApiIO(headers=headers_of(os.environ.get(_HEADERS, "")), max_retries=retry, timeout=network.timeout_s)
+    io = StacApiIO(headers=headers_of(os.environ.get(HEADERS, "")), max_retries=retry, timeout=network.timeout_s)
     return Client.open(address, stac_io=io)
 
 
@@ -95,7 +95,7 @@ def headers_of(text: str) -> dict[str, str]:
     for line in filter(None, map(str.strip, text.splitlines())):
         name, colon, value = line.partition(":")
         if not colon:
-            raise InputError(f"{_HEADERS}: a line without a colon; write NAME: VALUE, one on a line")
+            raise InputError(f"{HEADERS}: a line without a colon; write NAME: VALUE, one on a line")
         found[name.strip()] = value.strip()
     return found
 
