@@ -24,18 +24,25 @@ class Scene:
     """The images of a request, open. One thread uses it; another process opens its own.
 
     It is best read from top to bottom, every row once: no block of a file is then decoded twice.
+
+    Attributes:
+        request: what it was opened by.
+        digest: of the request and the state of its files.
+        sources: the open files by path or address.
     """
 
     def __init__(self, request: SceneRequest) -> None:
         self.request = request
         self.digest = request.digest()
         with ExitStack() as opened:
-            sources = {place: opened.enter_context(RasterSource(place, request.network)) for place in request.places}
-            cache = cache_bytes(source.info for source in sources.values())
-            for source in sources.values():
+            self.sources: Mapping[str, RasterSource] = {
+                place: opened.enter_context(RasterSource(place, request.network)) for place in request.places
+            }
+            cache = cache_bytes(source.info for source in self.sources.values())
+            for source in self.sources.values():
                 source.limit_cache(cache)
             self._reads: dict[str, list[Read]] = {
-                image.key: [_read_of(image, file, sources[file.place], request.grid) for file in image.files]
+                image.key: [_read_of(image, file, self.sources[file.place], request.grid) for file in image.files]
                 for image in request.images
             }
             self._opened = opened.pop_all()

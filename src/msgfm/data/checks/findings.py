@@ -108,7 +108,12 @@ def require_kinds(names: Collection[str]) -> None:
 
 
 def require_no_errors(
-    findings: Iterable[Finding], accept: Collection[str] = (), *, shown: int = 10, total: int | None = None
+    findings: Iterable[Finding],
+    accept: Collection[str] = (),
+    *,
+    shown: int = 10,
+    total: int | None = None,
+    option: str = "--accept",
 ) -> None:
     """Fails closed: raises `InputError` where a finding is an error whose kind is not accepted.
 
@@ -117,6 +122,7 @@ def require_no_errors(
         accept: kinds that are let through.
         shown: so many errors are told in full.
         total: how many such errors there are, where `findings` are only the first of each kind.
+        option: that lets a kind through.
 
     Raises:
         InputError: with the first of them.
@@ -129,7 +135,7 @@ def require_no_errors(
     rest = total - len(wrong[:shown])
     more = f"\n  and {rest} more" if rest else ""
     # what cannot be read cannot be used, accepted or not
-    kinds = " ".join(f"--accept {kind}" for kind in dict.fromkeys(f.kind for f in wrong) if kind != "unreadable")
+    kinds = " ".join(f"{option} {kind}" for kind in dict.fromkeys(f.kind for f in wrong) if kind != "unreadable")
     accepting = f"\nTo use the images as they are: {kinds}" if kinds else ""
     number = f"{total} errors" if total > 1 else "an error"
     raise InputError(f"{number} against the sensor cards:{lines}{more}{accepting}")
