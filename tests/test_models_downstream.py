@@ -218,6 +218,14 @@ def test_wrong_images_are_named() -> None:
         ),
         (images | {"sentinel2": images["sentinel2"][0]}, r"sentinel2: image of shape \(2, 32, 32\)"),
         (images | {"sentinel2": [["x"]]}, "sentinel2: no image"),
+        (
+            images | {"sentinel2": images["sentinel2"].index_fill(3, torch.tensor([5]), torch.inf)},
+            r"sentinel2, band B04: 64 infinite values; give NaN where there is no data",
+        ),
+        (
+            images | {"sentinel1": images["sentinel1"].double().index_fill(1, torch.tensor([1]), -1e300)},
+            r"sentinel1, band VH: 2048 infinite values",
+        ),
         ({}, "no image of sentinel1, sentinel2"),
     ]
     for given, message in cases:
@@ -239,6 +247,20 @@ def test_images_of_other_floating_types_are_taken(task: str) -> None:
     if task != "rule":
         doubles = {key: image.double() for key, image in images.items()}
         torch.testing.assert_close(model.features(doubles), model.features(images))
+
+
+@pytest.mark.parametrize("task", [*TASKS, "copy", "mean_of_clear"])
+def test_in_training_an_infinite_value_is_no_data(task: str) -> None:
+    rule = task not in TASKS
+    settings = {"backbone": {"kind": "rule", "rule": task}} if rule else {}
+    model = make("restoration" if rule else task, **settings)
+    images = images_for(model)
+    for image in images.values():
+        image[0, -1, 4:9, 4:9] = torch.nan
+    wanted = model(images)
+    assert wanted.isfinite().all()
+    spoiled = {key: torch.where(image.isnan(), -torch.inf, image) for key, image in images.items()}
+    assert torch.equal(model(spoiled), wanted)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 0, 0), (0, 3, 32, 32)])

@@ -103,6 +103,20 @@ def test_no_data_and_padding_are_zero() -> None:
     torch.testing.assert_close(normalised[:, 2, :33, :20], by_hand(image, "rgb")[:, 2])
 
 
+@pytest.mark.parametrize("name", ["rgb", "sentinel1", "dsm"])  # as it is, clipped, centred
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, 1e300])
+def test_what_is_infinite_is_no_data(name: str, value: float) -> None:
+    module = inputs(name)
+    image = photograph(module.cards[name]).double()
+    image[0, 0, 3, 4] = torch.nan
+    expected = module({name: image})
+    image[0, 0, 3, 4] = value
+    assert torch.equal(module({name: image}).normalised[name], expected.normalised[name])
+    image[1] = value
+    assert not module({name: image}).normalised[name][1].any()
+    assert module({name: image}).present[name].tolist() == [True, False]
+
+
 def test_altitude_does_not_matter_where_the_card_centres() -> None:
     module = inputs("dsm")
     image = photograph(module.cards["dsm"], height=30, width=30)

@@ -223,6 +223,21 @@ def test_pixels_without_data_leave_the_loss():
     assert loss["wild"].item() > loss["whole"].item() + 0.1
 
 
+@pytest.mark.parametrize("sensor", SENSORS)
+@pytest.mark.parametrize("skip", [False, True])
+def test_what_is_infinite_is_no_data(sensor: str, skip: bool) -> None:
+    """Visible and hidden, in the image that is seen and in the one that is predicted."""
+    model = make_model(visible_mean_skip=skip)
+    image = physical(model, sensor)
+    image[0, 0, 0:9, 20:40] = torch.nan
+    rows = {sensor: targets(sensor, sensor)}
+    wanted = model({sensor: image}, {sensor: checkerboard()}, rows).loss
+    infinite = image.nan_to_num(nan=torch.inf)
+    assert torch.equal(model({sensor: infinite}, {sensor: checkerboard()}, rows).loss, wanted)
+    with pytest.raises(InputError, match=rf"{sensor}, band {model.sensors[sensor].band_names[0]}: 180 infinite values"):
+        model.encode({sensor: infinite})
+
+
 def test_image_without_any_data_gives_finite_loss_and_gradients():
     model = make_model().train()
     images = {name: torch.full_like(physical(model, name), torch.nan) for name in ("sentinel2", "dsm")}

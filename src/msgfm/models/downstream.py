@@ -188,7 +188,7 @@ class DownstreamModel(nn.Module):
             (B, H, W) of every pixel, int64; or the image (B, C, H, W) in physical units.
 
         Raises:
-            InputError: a sensor is missing or unknown, or bands, type or unit are not the card's.
+            InputError: a sensor is missing or unknown, bands, type or unit are not the card's, or values are infinite.
 
         Warns:
             UserWarning: images have no data in any input.

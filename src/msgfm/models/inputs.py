@@ -98,8 +98,8 @@ class Inputs(nn.Module):
         """Normalises the images of a batch; a key that is not there is an image without data.
 
         Args:
-            images: by key (B, C, H, W) in physical units, NaN where there is no data; of any floating type. Other
-                keys are not looked at.
+            images: by key (B, C, H, W) in physical units, NaN where there is no data, as is taken what is infinite; of
+                any floating type. Other keys are not looked at.
 
         Raises:
             InputError: none of the inputs is there, or their shapes differ from the cards' or from each other's.
@@ -152,6 +152,7 @@ class Inputs(nn.Module):
             card = self.cards[key]
             require_float(key, card.bands[0].unit, image)
             require_bands(key, card, image)
+            require_no_infinities(key, card.band_names, image)
             require_unit(key, card, card.band_names, image)
         _warn_of_no_data(images)
 
@@ -200,6 +201,16 @@ def require_bands(key: str, card: Sensor, image: Tensor) -> None:
         )
     if not image.numel():
         raise InputError(f"{key}: image of shape {tuple(image.shape)} has no pixels; give one image at least")
+
+
+def require_no_infinities(key: str, bands: Sequence[str], image: Tensor) -> None:
+    """Raises `InputError` where a band of the image (B, C, H, W) has infinite values, as float32 or as it is."""
+    infinite = image.float().isinf()
+    if not infinite.any():
+        return
+    counts = infinite.sum(dim=(0, 2, 3)).tolist()
+    band, count = next((band, count) for band, count in zip(bands, counts, strict=True) if count)
+    raise InputError(f"{key}, band {band}: {count} infinite values; give NaN where there is no data")
 
 
 def require_unit(key: str, card: Sensor, bands: Sequence[str], image: Tensor) -> None:

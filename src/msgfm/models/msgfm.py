@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from msgfm.config import Config
 from msgfm.errors import InputError
 from msgfm.models.decoder import Decoder
-from msgfm.models.inputs import require_float, require_unit
+from msgfm.models.inputs import require_float, require_no_infinities, require_unit
 from msgfm.models.masking import masked_l1, masked_mean, upsample_mask
 from msgfm.models.moe import MoE, MoEStatistics
 from msgfm.models.normalize import Normalize
@@ -127,7 +127,8 @@ class MsGFM(nn.Module):
         """One pass over a batch of one source, Eq. 1 and 2.
 
         Args:
-            images: per sensor (B, C, H, W) in physical units, NaN where there is no data; one H, W for all.
+            images: per sensor (B, C, H, W) in physical units, NaN where there is no data, as is taken what is infinite;
+                one H, W for all.
             hidden: per sensor (B, H / mask_patch_size, W / mask_patch_size) bool, True where hidden.
             targets: per sensor (B,) the position in `config.sensors` of what its masked image predicts, or `ABSENT`.
         """
@@ -195,7 +196,7 @@ class MsGFM(nn.Module):
             Per sensor one map per stage, (B, C_s, ceil(H / (P 2^s)), ceil(W / (P 2^s))); P is the patch size.
 
         Raises:
-            InputError: a sensor that the model does not know, or a wrong number of bands.
+            InputError: a sensor that the model does not know, a wrong number of bands, another unit, infinite values.
         """
         maps = {}
         for name, image in images.items():
@@ -287,6 +288,7 @@ class MsGFM(nn.Module):
                 f"{name}: image of shape {tuple(image.shape)}, expected (B, {len(given)}, H, W) for bands "
                 f"{', '.join(given)}; name the bands given with bands={{{name!r}: [...]}}"
             )
+        require_no_infinities(name, given, image)
         require_unit(name, sensor, given, image)
         if given == sensor.band_names:
             return image.float()

@@ -9,6 +9,11 @@ from msgfm.models.masking import masked_mean
 from msgfm.sensors import Sensor
 
 
+def without_infinities(image: Tensor) -> Tensor:
+    """The image with NaN, no data, for every value that is not finite."""
+    return torch.where(image.isfinite(), image, torch.nan)
+
+
 class Normalize(nn.Module):
     """Physical units to zero mean and unit variance, and back, with the numbers of one sensor card.
 
@@ -46,12 +51,12 @@ class Normalize(nn.Module):
         return masked_mean(image, image.isfinite() if where is None else where)
 
     def forward(self, image: Tensor, centre: Tensor) -> Tensor:
-        """Normalised image (B, C, H, W), float32; no data stays NaN."""
+        """Normalised image (B, C, H, W), float32; no data stays NaN, and what is infinite is no data."""
         image = image.float()
         if self.clip:
-            # clamp passes NaN through
-            image = image.clamp(self.low, self.high)
-        return (image - centre - self.mean) / self.std
+            # clamp passes NaN through, but would make data of what is infinite
+            image = without_infinities(image).clamp(self.low, self.high)
+        return without_infinities((image - centre - self.mean) / self.std)
 
     def invert(self, image: Tensor, centre: Tensor) -> Tensor:
         """Back to physical units."""

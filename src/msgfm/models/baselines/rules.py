@@ -15,6 +15,7 @@ from msgfm.models.baselines.clear import CLOUDY, cloudiness, mean_of_clear
 from msgfm.models.baselines.sharpening import Fusion, brovey, gram_schmidt_adaptive, sharpen
 from msgfm.models.heads import RestoredImage
 from msgfm.models.inputs import InputImage, PreparedImages
+from msgfm.models.normalize import without_infinities
 from msgfm.models.panchromatic import find_panchromatic
 from msgfm.models.tasks import Restoration, Task
 from msgfm.sensors import Sensor
@@ -117,6 +118,7 @@ class RestorationRuleHead(nn.Module):
         like = self.output.normalize.mean.new_empty(batch, self.output.bands, prepared.height, prepared.width)
         if self.over not in images:
             return self.output.base({}, like)
+        images = {key: without_infinities(images[key]) for key in self.cards if key in images}
         return self.output.base({self.over: self._restore(images)}, like)
 
     def _restore(self, images: Mapping[str, Tensor]) -> Tensor:
