@@ -28,6 +28,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Neither as markup nor, between colons, as pictures."""
+    assert ":sun:/[red]a" in refused("info", tmp_path / ":sun:" / "[red]a")
+
+
 @pytest.fixture
 def recipe(world: Path, tmp_path: Path) -> Path:
     """A recipe on data of its own, which a test may spoil."""

@@ -19,5 +19,5 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import track as bar
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     yield from bar(items, what, total=total, console=console, transient=True, disable=not console.is_terminal)

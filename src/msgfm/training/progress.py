@@ -16,9 +16,12 @@ _PIPE_WIDTH = 200
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console whose lines are never broken; in a file or a pipe, tables take the width that they need."""
+    """A console whose lines are never broken; in a file or a pipe, tables take the width that they need.
+
+    Names are shown as they are: rich would make a picture of `:sun:`.
+    """
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, soft_wrap=True, width=None if terminal else _PIPE_WIDTH)
+    return Console(stderr=stderr, soft_wrap=True, emoji=False, width=None if terminal else _PIPE_WIDTH)
 
 
 class TrainingProgress:
