@@ -212,7 +212,7 @@ def test_an_error_in_either_thread_reaches_the_caller():
         raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):
-        behind(iter([1, 2, 3]), refuse)
+        list(behind(iter([1, 2, 3]), refuse))
 
 
 @pytest.mark.parametrize("overlap", [-1, 8, 9])

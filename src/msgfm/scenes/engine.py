@@ -160,13 +160,14 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def behind(items: Iterator[T], use: Callable[[T], None]) -> None:
-    """Uses each item in a thread while the next one is made."""
+def behind(items: Iterator[T], use: Callable[[T], None]) -> Iterator[T]:
+    """Uses each item in a thread while the next one is made; gives it on."""
     with ThreadPoolExecutor(1) as pool:
         pending = None
         for item in items:
             if pending is not None:
                 pending.result()
             pending = pool.submit(use, item)
+            yield item
         if pending is not None:
             pending.result()

@@ -1,0 +1,181 @@
+"""The finished parts of a result: files in a folder beside it, from which a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msgfm.errors import InputError
+from msgfm.files import remove_unfinished, write_atomically
+from msgfm.geo.tiling import Area
+from msgfm.scenes.engine import Piece
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+"""By layer of the result: (bands, h, w) as it is stored."""
+
+_STRIPE_PX = 4096
+_PART_BYTES = 32 * 2**20
+_PART_ROWS = 1024
+_BLOCK_PX = 512  # of the result, so that a block of it lies in one stripe
+
+
+def cut_parts(height: int, width: int, bytes_per_pixel: int) -> list[list[Area]]:
+    """Cuts a scene into stripes, and these from top to bottom into parts.
+
+    Both are bounded, so that what a sweep holds does not grow with the scene.
+    """
+    stripe = math.ceil(width / math.ceil(width / _STRIPE_PX) / _BLOCK_PX) * _BLOCK_PX
+    rows = min(max(_PART_BYTES // (bytes_per_pixel * min(stripe, width)) // 64 * 64, 64), _PART_ROWS)
+    return [
+        [
+            Area(top=top, bottom=min(top + rows, height), left=left, right=min(left + stripe, width))
+            for top in range(0, height, rows)
+        ]
+        for left in range(0, width, stripe)
+    ]
+
+
+def missing_runs(stripes: Sequence[Sequence[Area]], done: Callable[[Area], bool], least: int) -> list[list[Area]]:
+    """What is to be done, as runs of parts that follow each other in a stripe.
+
+    Args:
+        stripes: all parts.
+        done: whether a part is finished.
+        least: how many runs there should be at least, if there are as many parts: one for each worker.
+    """
+    runs: list[list[Area]] = []
+    for stripe in stripes:
+        run: list[Area] = []
+        for part in stripe:
+            if done(part):
+                runs, run = [*runs, run], []
+            else:
+                run.append(part)
+        runs.append(run)
+    runs = [run for run in runs if run]
+    while len(runs) < least and (longest := max(runs, key=len, default=[])) and len(longest) > 1:
+        place, middle = runs.index(longest), len(longest) // 2
+        runs[place : place + 1] = [longest[:middle], longest[middle:]]
+    return runs
+
+
+def area_of(run: Sequence[Area]) -> Area:
+    """The whole of parts that follow each other."""
+    return Area(top=run[0].top, bottom=run[-1].bottom, left=run[0].left, right=run[0].right)
+
+
+class Collector:
+    """Collects the rows of parts that follow each other, and hands each part on when it is full.
+
+    Args:
+        run: the parts, from top to bottom.
+        encode: makes stored numbers of rows.
+        write: takes a part.
+    """
+
+    def __init__(
+        self, run: Sequence[Area], encode: Callable[[Piece], Arrays], write: Callable[[Area, Arrays], None]
+    ) -> None:
+        self._encode, self._write = encode, write
+        self._parts = list(reversed(run))
+        self._top = run[0].top
+        self._held: list[Arrays] = []
+
+    def add(self, piece: Piece) -> None:
+        """Takes the next rows."""
+        encoded, used = self._encode(piece), 0
+        rows = piece.area.bottom - piece.area.top
+        while used < rows:
+            part = self._parts[-1]
+            taken = min(rows - used, part.bottom - self._top)
+            self._held.append({name: array[:, used : used + taken] for name, array in encoded.items()})
+            used, self._top = used + taken, self._top + taken
+            if self._top == part.bottom:
+                layers = self._held[0]
+                self._write(part, {name: np.concatenate([one[name] for one in self._held], axis=1) for name in layers})
+                self._parts.pop()
+                self._held = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsFolder:
+    """The folder of the parts of one result.
+
+    Args:
+        path: of the folder.
+        layers: names of the layers of the result.
+    """
+
+    path: Path
+    layers: tuple[str, ...]
+
+    def file(self, layer: str, part: Area) -> Path:
+        """Where a part of a layer lies when it is finished."""
+        return self.path / f"{layer}_{part.top:07d}_{part.left:07d}.tif"
+
+    def has(self, part: Area) -> bool:
+        """Whether all layers of a part are finished."""
+        return all(self.file(layer, part).is_file() for layer in self.layers)
+
+
+def parts_beside(out: Path) -> Path:
+    """The folder of a result's parts."""
+    return out.with_name(f".{out.name}.parts")
+
+
+def open_parts(out: Path, layers: Sequence[str], plan: Mapping[str, Any], *, resume: bool) -> PartsFolder:
+    """Makes the folder, or finds what an earlier run of the same plan left in it. To be called under its lock.
+
+    Args:
+        out: the result.
+        layers: of the result.
+        plan: all that the result's bytes depend on, as JSON.
+        resume: whether to go on with what is there.
+
+    Raises:
+        InputError: a run was stopped and is neither gone on with nor thrown away, or had another plan.
+    """
+    folder = PartsFolder(path=parts_beside(out), layers=tuple(layers))
+    remove_unfinished(folder.path)
+    file = folder.path / "plan.json"
+    if file.is_file():
+        if not resume:
+            raise InputError(
+                f"{out} was begun by a run that was stopped: go on with --resume, or begin anew with --overwrite"
+            )
+        before = _read_plan(file)
+        if differs := [key for key in sorted({*before, *plan}) if before.get(key) != plan.get(key)]:
+            told = "; ".join(f"{key} was {_short(before.get(key))}, is {_short(plan.get(key))}" for key in differs)
+            raise InputError(
+                f"{out} was begun with something else: {told}; give the same, or begin anew with --overwrite"
+            )
+        return folder
+    with write_atomically(file) as temporary:
+        temporary.write_text(json.dumps(plan, indent=1), encoding="utf-8")
+    return folder
+
+
+def _read_plan(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"cannot use {file} ({error}); begin anew with --overwrite") from error
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def remove_parts(out: Path) -> None:
+    """Throws away what a run left."""
+    shutil.rmtree(parts_beside(out), ignore_errors=True)

@@ -1,0 +1,182 @@
+"""What a model makes of windows: channels that are blended, and what is stored of complete rows."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msgfm.errors import InputError
+from msgfm.models.downstream import DownstreamModel
+from msgfm.scenes.engine import Image, Images, Piece
+from msgfm.scenes.parts import Array, Arrays
+
+MAIN = "result"
+NO_CLASS = 255
+OBSERVED, SYNTHESISED = 0, 1
+_MIRRORED: tuple[tuple[int, ...], ...] = ((-1,), (-2,), (-2, -1))
+_FAR = 1e6
+"""Standard deviations by which a pixel was changed of which nothing was observed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductOptions:
+    """What is wanted beside the result itself.
+
+    Args:
+        probabilities: of class maps, a layer with the probability of each class.
+        entropy: of class maps, a layer with the entropy of the probabilities, 0-1.
+        uncertainty: of restored images, a layer with the standard deviation of what is predicted of the window and of
+            its mirror images, per band.
+        synthesised: of restored images that are laid over an input, a layer that tells pixels that the model left as
+            they were observed from those that it changed.
+        changed_above: of the latter, by how much at least, in standard deviations of a band (of its card).
+    """
+
+    probabilities: bool = False
+    entropy: bool = False
+    uncertainty: bool = False
+    synthesised: bool = False
+    changed_above: float = 0.25
+
+
+class Product(ABC):
+    """A model and what is made of it. `layers` has the bytes of a pixel of each layer that is written."""
+
+    channels: int
+    layers: dict[str, int]
+
+    @abstractmethod
+    def predict(self, images: Images) -> Image:
+        """Windows (B, C, h, w) by key to channels (B, K, h, w), which are then blended."""
+
+    @abstractmethod
+    def encode(self, piece: Piece) -> Arrays:
+        """Complete rows as they are stored, by layer."""
+
+
+class ClassMap(Product):
+    """Of segmentation and change detection: the class of each pixel, uint8; its probabilities and their entropy."""
+
+    def __init__(self, model: DownstreamModel, device: torch.device, options: ProductOptions) -> None:
+        self.model, self.device = model, device
+        self.channels = len(model.config.task.classes)  # type: ignore[union-attr]
+        self.layers = {MAIN: 1}
+        if options.probabilities:
+            self.layers["probabilities"] = 4 * self.channels
+        if options.entropy:
+            self.layers["entropy"] = 4
+
+    def predict(self, images: Images) -> Image:
+        """Probabilities (B, classes, h, w)."""
+        with torch.inference_mode():
+            return as_array(self.model(to_tensors(images, self.device)).softmax(1))
+
+    def encode(self, piece: Piece) -> Arrays:
+        """The likeliest class, 255 where there is no data; the others are NaN there."""
+        likeliest = piece.values.argmax(0).astype(np.uint8)
+        arrays = {MAIN: np.where(piece.valid, likeliest, np.uint8(NO_CLASS))[None]}
+        if "probabilities" in self.layers:
+            arrays["probabilities"] = np.where(piece.valid, piece.values, np.float32(np.nan))
+        if "entropy" in self.layers:
+            known = piece.values.clip(1e-12, 1)
+            entropy = -(known * np.log(known)).sum(0, keepdims=True) / np.float32(math.log(self.channels))
+            arrays["entropy"] = np.where(piece.valid, entropy, np.float32(np.nan)).astype(np.float32)
+        return arrays
+
+
+class RestoredImage(Product):
+    """Of restoration and translation: an image of the target's bands, stored as the input's files store theirs.
+
+    Args:
+        run: from images by key, tensors (B, C, h, w), to the image (B, bands, h, w) in physical units.
+        device: that it runs on.
+        store: from rows in physical units, NaN without data, to stored numbers.
+        bytes_per_band: of a stored number.
+        std: (bands,) of the target's card, what changes are measured in.
+        over: key of the input that the result is laid over, and for each band of the target its position there; None
+            for a target of another sensor, of which everything is synthesised.
+        options: what is wanted beside it.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Mapping[str, Tensor]], Tensor],
+        device: torch.device,
+        *,
+        store: Callable[[Image], Array],
+        bytes_per_band: int,
+        std: Tensor,
+        over: tuple[str, tuple[int | None, ...]] | None,
+        options: ProductOptions,
+    ) -> None:
+        if options.synthesised and over is None:
+            raise InputError(
+                "--synthesised tells what was changed of an input; this model makes a new image, which is synthesised "
+                "everywhere"
+            )
+        self.run, self.device, self.store, self.options = run, device, store, options
+        self.std, self.over, self.bands = std.to(device), over, len(std)
+        self.layers = {MAIN: bytes_per_band * self.bands}
+        self.channels = self.bands
+        if options.uncertainty:
+            self.layers["uncertainty"] = 4 * self.bands
+            self.channels += self.bands
+        if options.synthesised:
+            self.layers["synthesised"] = 1
+            self.channels += 1
+
+    def predict(self, images: Images) -> Image:
+        """The image, the deviation of its mirrored predictions, and by how much it was changed."""
+        tensors = to_tensors(images, self.device)
+        with torch.inference_mode():
+            restored = self.run(tensors).float()
+            channels = [restored]
+            if self.options.uncertainty:
+                channels.append(self._deviation(tensors, restored))
+            if self.options.synthesised:
+                channels.append(self._change(tensors, restored))
+            return as_array(torch.cat(channels, dim=1))
+
+    def _deviation(self, images: Mapping[str, Tensor], restored: Tensor) -> Tensor:
+        versions = [restored]
+        for dims in _MIRRORED:
+            mirrored = self.run({key: image.flip(dims) for key, image in images.items()}).float()
+            versions.append(mirrored.flip(dims))
+        return torch.stack(versions).std(0, correction=0)
+
+    def _change(self, images: Mapping[str, Tensor], restored: Tensor) -> Tensor:
+        """(B, 1, h, w): the largest difference of a band to what was observed, in standard deviations."""
+        assert self.over is not None
+        key, positions = self.over
+        shared = [(band, position) for band, position in enumerate(positions) if position is not None]
+        ours, theirs = [band for band, _ in shared], [position for _, position in shared]
+        difference = (restored[:, ours] - images[key][:, theirs]).abs() / self.std[ours].view(-1, 1, 1)
+        return difference.nan_to_num(nan=_FAR).amax(1, keepdim=True)
+
+    def encode(self, piece: Piece) -> Arrays:
+        """Stored numbers; of the other layers NaN, or 255, where there is no data."""
+        known = np.where(piece.valid, piece.values, np.float32(np.nan))
+        arrays = {MAIN: self.store(known[: self.bands])}
+        if self.options.uncertainty:
+            arrays["uncertainty"] = known[self.bands : 2 * self.bands]
+        if self.options.synthesised:
+            changed = np.where(piece.values[-1:] > self.options.changed_above, SYNTHESISED, OBSERVED).astype(np.uint8)
+            arrays["synthesised"] = np.where(piece.valid, changed, np.uint8(NO_CLASS))
+        return arrays
+
+
+def to_tensors(images: Images, device: torch.device) -> dict[str, Tensor]:
+    """Arrays as tensors on a device."""
+    return {key: torch.from_numpy(image).to(device) for key, image in images.items()}
+
+
+def as_array(values: Tensor) -> Image:
+    """A tensor as a float32 array."""
+    array: Image = values.float().cpu().numpy()
+    return array
