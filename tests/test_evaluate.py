@@ -16,7 +16,7 @@ from small_tasks import pretrain_small, write_finetune_recipe, write_task_data
 from msgfm.data.records import read_manifest, write_manifest
 from msgfm.errors import InputError
 from msgfm.models.tasks import Classification
-from msgfm.training.finetuning.predictions import PredictionWriter
+from msgfm.training.finetuning.predictions import write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,9 @@ def test_a_split_is_a_name_and_not_a_path(run_folder: Path, tmp_path: Path, spli
     before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
     name = split.format(folder=tmp_path / "run")
     assert "not a name" in refused("evaluate", copy, f"--split={name}", "data.test=test")
-    with pytest.raises(InputError, match="not a name"):
-        PredictionWriter(copy / "predictions", name, Classification(classes=("a", "b")), None)
+    writing = write_predictions(copy / "predictions", name, Classification(classes=("a", "b")), None)
+    with pytest.raises(InputError, match="not a name"), writing:
+        pass
     assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == before
 
 

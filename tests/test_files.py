@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from msgfm.errors import InputError
-from msgfm.files import lock_folder, remove_unfinished, require_writable, write_atomically
+from msgfm.files import (
+    lock_folder,
+    remove_unfinished,
+    require_writable,
+    write_atomically,
+    write_folder_atomically,
+)
 
 OLD, NEW = b"old" * 10, b"new" * 10_000
 
@@ -180,7 +186,8 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
-    for name in ("deep/er/.a.tif.12.tmp", "deep/a.tif", "deep/b.tmp", ".world.json.7.tmp", ".other.json.7.tmp"):
+    for name in ("deep/er/.a.tif.12.tmp", "deep/a.tif", "deep/b.tmp", ".world.json.7.tmp", ".other.json.7.tmp",
+                 "deep/.test.7.new.tmp/b.npz", "deep/.test.7.new.tmp/.c.npz.7.tmp"):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -188,3 +195,38 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
         remove_unfinished(tmp_path / name)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"deep/a.tif", "deep/b.tmp", ".other.json.7.tmp"}
+
+
+def test_a_folder_takes_the_place_of_another_as_a_whole(tmp_path):
+    path = tmp_path / "a" / "folder"
+    for names in (["x", "y"], ["y", "z"], []):
+        with write_folder_atomically(path) as temporary:
+            before = files_below(path) if path.exists() else []
+            for name in names:
+                (temporary / name).write_bytes(NEW)
+            assert (files_below(path) if path.exists() else []) == before
+        assert files_below(path) == names
+        assert files_below(path.parent) == ["folder", *(f"folder/{name}" for name in names)]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
+@pytest.mark.parametrize("when", ["writing", "swapping"])
+def test_an_error_leaves_the_old_folder(tmp_path, monkeypatch, error, when):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "x").write_bytes(OLD)
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if target == path and self.name.endswith(".new.tmp"):
+            raise error("mine")
+        return rename(self, target)
+
+    if when == "swapping":
+        monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(error, match="mine"), write_folder_atomically(path) as temporary:
+        (temporary / "x").write_bytes(NEW)
+        if when == "writing":
+            raise error("mine")
+    assert (path / "x").read_bytes() == OLD
+    assert files_below(tmp_path) == ["folder", "folder/x"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,31 @@ def write_atomically(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextmanager
+def write_folder_atomically(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`, which takes its place with all that it holds when the block ends well.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written; what stood at `path` before still stands.
+    """
+    temporary, before = (path.with_name(f".{path.name}.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rename(before)
+        temporary.rename(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; {_remedy(error)} (what was there before is untouched)"
+        ) from error
+    finally:
+        if before.exists() and not path.exists():
+            before.rename(path)
+        for left in (temporary, before):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _remedy(error: OSError) -> str:
     # libraries that write by themselves (safetensors, torch) tell a full disk without its number
     if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -46,12 +72,16 @@ def _remedy(error: OSError) -> str:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Removes what `write_atomically` left of a file, or of all files below a folder, when its process was killed.
+    """Removes what was left of a file, or of all files and folders below a folder, when their writer was killed.
 
-    To be called by who holds the lock on the folder, and for what nobody else writes: it would take that away, too.
+    That is what `write_atomically` and `write_folder_atomically` had begun. To be called by who holds the lock on the
+    folder, and for what nobody else writes: it would take that away, too.
     """
-    for left in path.rglob(".*.tmp") if path.is_dir() else path.parent.glob(f".{path.name}.*.tmp"):
-        left.unlink(missing_ok=True)
+    for left in list(path.rglob(".*.tmp") if path.is_dir() else path.parent.glob(f".{path.name}.*.tmp")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def require_writable(path: Path) -> None:

@@ -19,7 +19,7 @@ from msgfm.training.facts import describe_origin
 from msgfm.training.finetuning.card import write_model_card
 from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predicted, Predictor
-from msgfm.training.finetuning.predictions import PredictionWriter
+from msgfm.training.finetuning.predictions import write_predictions
 from msgfm.training.finetuning.report import write_finetune_report
 from msgfm.training.finetuning.results import RUN_FACTS, SplitScores, write_scores
 from msgfm.training.finetuning.scoring import Scorer
@@ -43,11 +43,11 @@ class AnyScorer(Protocol):
 
 def write_split(plan: Plan, split: str, dataset: TaskDataset, predictor: Predictor, scorer: AnyScorer) -> SplitScores:
     """Predicts a split, and writes what the scorer says of it, and predictions, into the run's folder."""
-    writer = PredictionWriter(plan.folder / "predictions", split, plan.model.task, plan.config.keep_predictions)
-    for predicted in predictor.over(dataset, f"evaluating {split}"):
-        writer.add(predicted, scorer.add_and_score(predicted))
-    writer.close()
-    scores = scorer.scores()
+    folder, task, keep = plan.folder / "predictions", plan.model.task, plan.config.keep_predictions
+    with write_predictions(folder, split, task, keep) as writer:
+        for predicted in predictor.over(dataset, f"evaluating {split}"):
+            writer.add(predicted, scorer.add_and_score(predicted))
+        scores = scorer.scores()
     write_scores(plan.folder, split, scores)
     return scores
 

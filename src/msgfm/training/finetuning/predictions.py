@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from msgfm.data.masks import UNLABELLED
 from msgfm.errors import InputError
-from msgfm.files import write_atomically
+from msgfm.files import write_atomically, write_folder_atomically
 from msgfm.models.tasks import Classification, Restoration, Task
 from msgfm.training.finetuning.predicting import Predicted
 
@@ -34,12 +35,14 @@ def require_split_name(split: str) -> None:
         )
 
 
-class PredictionWriter:
-    """Writes the predictions of one split below a folder.
+@contextmanager
+def write_predictions(folder: Path, split: str, task: Task, keep: int | None) -> Iterator[PredictionWriter]:
+    """Writes the predictions of one split below a folder, in the place of those of an evaluation before.
 
-    Classification: `SPLIT.parquet` with `sample`, `target`, `probabilities` in the order of the classes (in the
-    file's metadata). Else: `SPLIT/NNNNNN_NAME.npz` with `predicted` (and `target`, of class maps; uint8, 255 where
-    there is no label), and `SPLIT.csv` with the scores of each image.
+    Those stand until the block ends well, and for good if it does not. Classification: `SPLIT.parquet` with `sample`,
+    `target`, `probabilities` in the order of the classes (in the file's metadata). Else: `SPLIT/NNNNNN_NAME.npz` with
+    `predicted` (and `target`, of class maps; uint8, 255 where there is no label), and `SPLIT.csv` with the scores of
+    each image.
 
     Args:
         folder: `predictions` of a run.
@@ -48,14 +51,29 @@ class PredictionWriter:
         keep: of how many images the prediction itself is written; None is all. Scores are written of all.
 
     Raises:
-        InputError: the split's name is none for a file.
+        InputError: the split's name is none for a file, or it cannot be written.
+    """
+    require_split_name(split)
+    with write_folder_atomically(folder / split) as images:
+        writer = PredictionWriter(images, task, keep)
+        yield writer
+        writer.write_table(folder, split)
+    with suppress(OSError):  # it holds something
+        (folder / split).rmdir()
+
+
+class PredictionWriter:
+    """Takes in the predictions of one split; see `write_predictions`.
+
+    Args:
+        images: folder of the predicted images.
+        task: with its classes.
+        keep: of how many images the prediction itself is written; None is all.
     """
 
-    def __init__(self, folder: Path, split: str, task: Task, keep: int | None) -> None:
-        self._folder, self._split, self._task, self._keep = folder, split, task, keep
+    def __init__(self, images: Path, task: Task, keep: int | None) -> None:
+        self._images, self._task, self._keep = images, task, keep
         self._rows: list[dict[str, object]] = []
-        require_split_name(split)
-        shutil.rmtree(folder / split, ignore_errors=True)  # of an evaluation before
 
     def add(self, predicted: Predicted, scores: dict[str, float]) -> None:
         """Takes in one image, and its scores."""
@@ -69,7 +87,7 @@ class PredictionWriter:
         file = ""
         if self._keep is None or number < self._keep:
             file = f"{number:06d}_{re.sub(r'[^A-Za-z0-9._-]', '_', predicted.name)[-100:]}.npz"
-            self._write(self._folder / self._split / file, predicted)
+            self._write(self._images / file, predicted)
         row: dict[str, object] = {"sample": predicted.name, "file": file, **scores}
         if isinstance(self._task, Restoration):
             row["clouds"] = predicted.clouds
@@ -85,21 +103,18 @@ class PredictionWriter:
         with write_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
-    def close(self) -> None:
-        """Writes the table."""
+    def write_table(self, folder: Path, split: str) -> None:
+        """Writes what is known of all images: `SPLIT.parquet` or `SPLIT.csv`."""
         if isinstance(self._task, Classification):
-            self._write_probabilities(self._task)
+            self._write_probabilities(self._task, folder / f"{split}.parquet")
             return
         columns = dict.fromkeys(key for row in self._rows for key in row)
-        with (
-            write_atomically(self._folder / f"{self._split}.csv") as temporary,
-            temporary.open("w", newline="") as file,
-        ):
+        with write_atomically(folder / f"{split}.csv") as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(columns))
             writer.writeheader()
             writer.writerows(self._rows)
 
-    def _write_probabilities(self, task: Classification) -> None:
+    def _write_probabilities(self, task: Classification, path: Path) -> None:
         import json
 
         import pyarrow as pa
@@ -108,5 +123,5 @@ class PredictionWriter:
         target = pa.list_(pa.float32()) if task.multilabel else pa.int64()
         fields = [("sample", pa.string()), ("target", target), ("probabilities", pa.list_(pa.float64()))]
         schema = pa.schema(fields, metadata={b"classes": json.dumps(task.classes).encode()})
-        with write_atomically(self._folder / f"{self._split}.parquet") as temporary:
+        with write_atomically(path) as temporary:
             pq.write_table(pa.Table.from_pylist(self._rows, schema=schema), temporary)
