@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import reproject, transform_bounds
+from rasterio.warp import reproject, transform, transform_bounds
 
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
@@ -57,14 +57,18 @@ def footprint(target: Grid, source: Grid, shrink: tuple[float, float] | None = N
 
 
 def shrinking(target: Grid, source: Grid) -> tuple[float, float]:
-    """How many of a source's pixels one of the target's is high and wide, in its middle; 1 where it is finer.
+    """How many of a source's pixels one of the target's is long, down and across, in its middle; 1 where it is finer.
 
     Raises:
         InputError: the middle of the target has no coordinates in the source's CRS.
     """
     middle = target.window(target.height // 2, target.width // 2, 1, 1)
-    left, bottom, right, top = transform_bounds(target.crs, source.crs, *middle.bounds, densify_pts=0)
-    high, wide = (top - bottom) / source.pixel_height, (right - left) / source.pixel_width
+    left, bottom, right, top = middle.bounds
+    xs, ys = transform(target.crs, source.crs, [left, right, left], [top, top, bottom])
+    columns, rows = (
+        [value / size for value in values] for values, size in ((xs, source.pixel_width), (ys, source.pixel_height))
+    )
+    wide, high = (math.hypot(columns[i] - columns[0], rows[i] - rows[0]) for i in (1, 2))
     if not (math.isfinite(high) and math.isfinite(wide)):
         raise InputError(
             f"the middle of the grid ({middle.left:g}, {middle.top:g} in {target.crs}) is not in {source.crs}"

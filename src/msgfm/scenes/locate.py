@@ -109,7 +109,8 @@ def _expanded(key: str, given: Sequence[str]) -> Iterator[str]:
         elif Path(text).exists():
             yield str(Path(text).absolute())
         elif matches := sorted(glob.glob(text)):
-            yield from (str(Path(match).absolute()) for match in matches)
+            images = [path for path in map(Path, matches) if path.is_dir() or path.suffix.lower() in _SUFFIXES]
+            yield from (str(path.absolute()) for path in images or map(Path, matches))
         else:
             raise InputError(f"{key}: no file or folder {text}")
 
