@@ -57,12 +57,15 @@ def write_run(out: Path, values: Mapping[str, list[float]], **settings: Any) -> 
     return out
 
 
-def write_missing_sensors(folder: Path, metric: str) -> None:
-    """Scores with both sensors, and with each alone, the missing one left out and predicted."""
+def write_missing_sensors(folder: Path, metric: str, *splits: str) -> None:
+    """Scores with both sensors, and with each alone, the missing one left out and predicted; worse by 0.1 a split."""
     both = ("sentinel1", "sentinel2")
-    subsets = [{"inputs": both, "missing": (), "fill": "none", "metrics": {metric: 0.9}}]
-    for fill, value in (("none", 0.5), ("predicted", 0.6)):
-        for given, other in (both, both[::-1]):
-            subsets.append({"inputs": (given,), "missing": (other,), "fill": fill, "metrics": {metric: value}})
-    scores = {"split": "test", "metric": metric, "subsets": subsets}
+    scores = {}
+    for less, split in enumerate(splits or ("test",)):
+        subsets = [{"inputs": both, "missing": (), "fill": "none", "metrics": {metric: 0.9 - less / 10}}]
+        for fill, value in (("none", 0.5), ("predicted", 0.6)):
+            for given, other in (both, both[::-1]):
+                metrics = {metric: value - less / 10}
+                subsets.append({"inputs": (given,), "missing": (other,), "fill": fill, "metrics": metrics})
+        scores[split] = {"metric": metric, "subsets": subsets}
     (folder / "missing_sensors.json").write_text(json.dumps(scores))

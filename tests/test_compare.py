@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finetuned_runs import TASK, write_run, write_seed
+from finetuned_runs import TASK, write_missing_sensors, write_run, write_seed
 from html_pages import Page
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,6 +228,23 @@ def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
     tags = [tag for tag, _ in page.tags]
     assert tags.count("b") == 1 and "w" not in tags
     assert len(page.pictures()) == 2 and all(picture.startswith(b"\x89PNG") for picture in page.pictures())
+
+
+def test_by_sensors_of_the_split(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        folder = write_seed(tmp_path / "r", seed, {"accuracy": 0.5}, seeds=(0, 1))
+        write_missing_sensors(folder, "accuracy", "val", "test")
+    run("compare", tmp_path / "r", "--by", "sensors", "--out", tmp_path / "t.csv")
+    found = {sensors: row["mean"] for (_, sensors), row in numbers_of(tmp_path / "t.csv").items()}
+    assert {name: float(mean) for name, mean in found.items()} == pytest.approx(
+        {
+            "sentinel1 + sentinel2": 0.8,
+            "sentinel1": 0.4,
+            "sentinel2": 0.4,
+            "sentinel1, sentinel2 predicted": 0.5,
+            "sentinel2, sentinel1 predicted": 0.5,
+        }
+    )
 
 
 @pytest.mark.slow

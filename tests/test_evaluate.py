@@ -63,7 +63,7 @@ def test_every_subset_of_the_sensors_is_scored(run_folder: Path, tmp_path: Path)
     copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
     pretrained = pretrain_small(tmp_path)
     run("evaluate", copy, "--sensors", "all-subsets", "--fill", pretrained)
-    found = json.loads((copy / "missing_sensors.json").read_text())
+    found = json.loads((copy / "missing_sensors.json").read_text())["test"]
     assert [(s["inputs"], s["missing"], s["fill"]) for s in found["subsets"]] == [
         (["sentinel1", "rgb"], [], "none"),
         (["sentinel1"], ["rgb"], "none"),
@@ -81,14 +81,25 @@ def test_every_subset_of_the_sensors_is_scored(run_folder: Path, tmp_path: Path)
     with (copy / "missing_sensors.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["accuracy"]) for row in rows] == [s["metrics"]["accuracy"] for s in found["subsets"]]
-    assert (copy / "missing_sensors.png").stat().st_size > 1000
+    assert (copy / "missing_sensors_test.png").stat().st_size > 1000
+    # another split, and the same without a pretrained model, replace nothing that they do not score
+    run("evaluate", copy, "--sensors", "all-subsets", "--split", "val")
+    run("evaluate", copy, "--sensors", "all-subsets")
+    again = json.loads((copy / "missing_sensors.json").read_text())
+    assert again.keys() == {"test", "val"}
+    assert again["test"] == found
+    assert [s["fill"] for s in again["val"]["subsets"]] == ["none"] * 3
+    with (copy / "missing_sensors.csv").open(newline="") as file:
+        assert [row["split"] for row in csv.DictReader(file)] == ["test"] * 5 + ["val"] * 3
+    assert (copy / "missing_sensors_val.png").stat().st_size > 1000
+    assert "(missing_sensors_val.png)" in (copy / "README.md").read_text()
 
 
 def test_a_missing_sensor_is_one_whose_image_has_no_data(run_folder: Path, manifest: Path, tmp_path: Path) -> None:
     """A subset's score is that of a manifest in which the other sensor's images are not listed."""
     copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
     run("evaluate", copy, "--sensors", "all-subsets")
-    subsets = json.loads((copy / "missing_sensors.json").read_text())["subsets"]
+    subsets = json.loads((copy / "missing_sensors.json").read_text())["test"]["subsets"]
     content = read_manifest(manifest)
     less = tuple(
         replace(sample, images=tuple(i for i in sample.images if i.key != "sentinel1" or sample.split == "train"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finetuned_runs import LABELS, write_seed
+from finetuned_runs import LABELS, write_missing_sensors, write_seed
 from html_pages import Page
 from matplotlib.image import imread
 
@@ -57,11 +57,13 @@ def test_it_holds_all_and_needs_nothing(folder: Path) -> None:
 
 
 def test_missing_sensors_are_shown(folder: Path) -> None:
-    (folder / "missing_sensors.png").write_bytes(b"missing")
+    write_missing_sensors(folder, "accuracy", "test", "val")
+    for split in ("test", "val"):
+        (folder / f"missing_sensors_{split}.png").write_bytes(f"missing in {split}".encode())
     write_finetune_report(folder)
     page = Page((folder / "report.html").read_text())
     assert "Missing sensors" in page.text
-    assert b"missing" in page.pictures()
+    assert {b"missing in test", b"missing in val"} <= set(page.pictures())
 
 
 def test_without_training_there_are_no_curves(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from msgfm.models.downstream import DownstreamConfig, DownstreamModel
 from msgfm.models.pretrained import save_pretrained
 from msgfm.sensors import load_sensor
 from msgfm.training.finetuning.card import write_model_card
-from msgfm.training.finetuning.results import read_scores, split_scores, write_scores
+from msgfm.training.finetuning.results import read_missing_sensors, read_scores, split_scores, write_scores
 
 ENCODER = {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1], "window_size": 2, "moe": None}
 
@@ -91,13 +92,25 @@ def test_it_says_how_good_it_is_and_on_what(folder: Path) -> None:
 
 
 def test_scores_of_missing_sensors(folder: Path) -> None:
-    write_missing_sensors(folder, "accuracy")
+    write_missing_sensors(folder, "accuracy", "test", "val")
     write_model_card(folder)
     rows = rows_of((folder / "README.md").read_text())
     assert ["sentinel1 + sentinel2", "", "0.9000"] in rows
     assert ["sentinel1", "left out", "0.5000"] in rows
     assert ["sentinel1", "predicted", "0.6000"] in rows
-    assert "](missing_sensors.png)" in (folder / "README.md").read_text()
+    assert ["sentinel1", "predicted", "0.5000"] in rows
+    text = (folder / "README.md").read_text()
+    assert "](missing_sensors_test.png)" in text and "](missing_sensors_val.png)" in text
+
+
+def test_scores_of_missing_sensors_of_one_split_as_they_were_written_first(folder: Path) -> None:
+    write_missing_sensors(folder, "accuracy")
+    path = folder / "missing_sensors.json"
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({"split": "test"} | tree["test"]))
+    found = read_missing_sensors(folder)
+    path.write_text(json.dumps(tree))
+    assert found == read_missing_sensors(folder)
 
 
 def test_a_restored_image_is_described(tmp_path: Path) -> None:

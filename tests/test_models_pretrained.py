@@ -188,10 +188,10 @@ def test_only_a_model_is_published(folder, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="holds no msgfm model"):
         push_to_hub(tmp_path, "me/x")
     assert calls == []
-    for name in ("README.md", "missing_sensors.png", "log.csv"):
+    for name in ("README.md", "missing_sensors_test.png", "log.csv"):
         (folder / name).write_text("")
     assert push_to_hub(folder, "me/x", private=True) == "https://hub/commit"
-    files = ["README.md", "config.json", "missing_sensors.png", "model.safetensors"]
+    files = ["README.md", "config.json", "missing_sensors_test.png", "model.safetensors"]
     assert calls == [("create", ("me/x", True)), ("upload", ("me/x", folder, files))]
 
 

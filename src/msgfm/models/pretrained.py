@@ -26,7 +26,7 @@ from msgfm.models.weights import WEIGHTS, load_strictly, read_weights, resize_wi
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 PRETRAINED, DOWNSTREAM = "pretrained", "downstream"
-_PUBLISHED = [WEIGHTS, CONFIG, "run.json", "README.md", "recipe.yaml", "metrics.json", "missing_sensors.*"]
+_PUBLISHED = [WEIGHTS, CONFIG, "run.json", "README.md", "recipe.yaml", "metrics.json", "missing_sensors*.*"]
 """What goes to the hub of a folder that training left, as far as it is there."""
 
 

@@ -112,9 +112,8 @@ def _load_run(folder: Path, name: str, split: str) -> Run:
                 f"{seed_folder.name} has no scores of {split}; msgfm evaluate {seed_folder} --split {split}"
             )
             continue
-        subsets = read_missing_sensors(seed_folder)
-        of_split = subsets.subsets if subsets and subsets.split == split else ()
-        by_sensors = {subset.label: subset.metrics for subset in of_split}
+        missing = read_missing_sensors(seed_folder).get(split)
+        by_sensors = {subset.label: subset.metrics for subset in (missing.subsets if missing else ())}
         seeds.append(Seed(folder=seed_folder, facts=facts, scores=scores, by_sensors=by_sensors, truth=truth))
     for out, numbers in expected.items():
         absent = sorted(number for number in numbers if not (out / f"seed_{number}").is_dir())

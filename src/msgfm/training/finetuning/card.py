@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgfm.files import write_atomically
@@ -15,12 +15,12 @@ from msgfm.models.tasks import Classification, Restoration
 from msgfm.sensors import Sensor
 from msgfm.training.finetuning.results import (
     AT_FULL_RESOLUTION,
-    MISSING_SENSORS_PICTURE,
     MissingSensors,
     RunFacts,
     SplitScores,
     Values,
     has_full_resolution,
+    missing_sensors_picture,
     read_facts,
     read_missing_sensors,
     read_scores,
@@ -47,7 +47,10 @@ def write_model_card(folder: Path) -> None:
 
 
 def describe_model(
-    config: DownstreamConfig, facts: RunFacts | None, scores: dict[str, SplitScores], missing: MissingSensors | None
+    config: DownstreamConfig,
+    facts: RunFacts | None,
+    scores: Mapping[str, SplitScores],
+    missing: Mapping[str, MissingSensors],
 ) -> str:
     """The card's text, Markdown."""
     kind = config.task.kind
@@ -66,7 +69,11 @@ def describe_model(
     if scores:
         parts += ["## Scores", *_scores(scores, facts)]
     if missing:
-        parts += ["## Missing sensors", *_missing(missing)]
+        parts += [
+            "## Missing sensors",
+            _MISSING,
+            *(part for split, one in missing.items() for part in _missing(split, one)),
+        ]
     if facts:
         parts += ["## How it was made", *_origin(facts)]
     return "\n\n".join(parts) + "\n"
@@ -126,7 +133,7 @@ def _unique(texts: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(texts))
 
 
-def _scores(scores: dict[str, SplitScores], facts: RunFacts | None) -> list[str]:
+def _scores(scores: Mapping[str, SplitScores], facts: RunFacts | None) -> list[str]:
     names = list(dict.fromkeys(name for one in scores.values() for name in one.metrics))
     rows = [[split, str(one.images or ""), *_numbers(one.metrics, names)] for split, one in scores.items()]
     if facts and facts.paper:
@@ -146,7 +153,10 @@ def _group_table(by: str, groups: dict[str, Values]) -> str:
     return _table([by, *map(_with_arrow, names)], [[group, *_numbers(groups[group], names)] for group in groups])
 
 
-def _missing(missing: MissingSensors) -> list[str]:
+_MISSING = "Scores with some of the inputs; others were left out, or predicted by a pretrained model from those given."
+
+
+def _missing(split: str, missing: MissingSensors) -> list[str]:
     names = list(dict.fromkeys(name for subset in missing.subsets for name in subset.metrics))
     rows = [
         [
@@ -157,10 +167,9 @@ def _missing(missing: MissingSensors) -> list[str]:
         for subset in missing.subsets
     ]
     return [
-        f"Split {missing.split}, scored with some of the inputs; others were left out, or predicted by the pretrained "
-        "model from those given.",
+        f"Split {split}:",
         _table(["given", "missing", *map(_with_arrow, names)], rows),
-        f"![{missing.metric} with some of the inputs]({MISSING_SENSORS_PICTURE})",
+        f"![{missing.metric} with some of the inputs]({missing_sensors_picture(split)})",
     ]
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -24,7 +27,13 @@ from msgfm.models.msgfm import MsGFM
 from msgfm.sensors import Sensor
 from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predictor
-from msgfm.training.finetuning.results import MISSING_SENSORS, MISSING_SENSORS_PICTURE, MissingSensors, SensorSubset
+from msgfm.training.finetuning.results import (
+    MISSING_SENSORS,
+    MissingSensors,
+    SensorSubset,
+    missing_sensors_picture,
+    read_missing_sensors,
+)
 from msgfm.training.finetuning.scoring import score
 
 Fill = Literal["none", "predicted"]
@@ -46,7 +55,9 @@ def sensor_subsets(inputs: Sequence[InputImage]) -> list[tuple[str, ...]]:
 def score_subsets(
     plan: Plan, split: str, dataset: TaskDataset, predictor: Predictor, pretrained: MsGFM | None
 ) -> Table:
-    """Scores a split with every subset of the sensors; writes a table, as CSV and JSON, and a picture.
+    """Scores a split with every subset of the sensors; writes tables, as CSV and JSON, and a picture.
+
+    What other splits were scored stays, as do, without a pretrained model, the scores that were made with one.
 
     Args:
         plan: of the run.
@@ -73,9 +84,21 @@ def score_subsets(
             scores = score(plan.model, plan.config.data, replace(predictor, change=change).over(dataset, what))
             given = tuple(image.key for image in inputs if image.sensor in present)
             found.append(SensorSubset(inputs=given, missing=missing, fill=fill, metrics=scores.metrics))
-    result = MissingSensors(split=split, metric=plan.metric, subsets=tuple(found))
-    write_subsets(plan, result)
-    return subsets_table(plan, result)
+    kept = read_missing_sensors(plan.folder)
+    result = MissingSensors(metric=plan.metric, subsets=_with_kept(found, kept.get(split)))
+    write_subsets(plan, kept | {split: result})
+    return subsets_table(plan, split, result)
+
+
+def _with_kept(found: Sequence[SensorSubset], before: MissingSensors | None) -> tuple[SensorSubset, ...]:
+    """Those that were scored now, each followed by those before of the same inputs that were filled in otherwise."""
+    subsets = []
+    for given, group in itertools.groupby(found, key=lambda subset: subset.inputs):
+        now = list(group)
+        fills = {subset.fill for subset in now}
+        subsets += now
+        subsets += [one for one in (before.subsets if before else ()) if one.inputs == given and one.fill not in fills]
+    return tuple(subsets)
 
 
 def leave_out(missing: Sequence[str]) -> Change:
@@ -122,33 +145,36 @@ def fill_in(inputs: Sequence[InputImage], cards: Sequence[Sensor], missing: Sequ
     return change
 
 
-def write_subsets(plan: Plan, result: MissingSensors) -> None:
-    """Writes `missing_sensors.json`, `.csv` and `.png` into the run's folder."""
+def write_subsets(plan: Plan, results: Mapping[str, MissingSensors]) -> None:
+    """Writes `missing_sensors.json`, `.csv` and a picture of each split into the run's folder."""
     path = plan.folder / MISSING_SENSORS
+    tree = {split: json.loads(result.model_dump_json()) for split, result in results.items()}
     with write_atomically(path) as temporary:
-        temporary.write_text(result.model_dump_json(indent=1), encoding="utf-8")
-    names = list(result.subsets[0].metrics)
+        temporary.write_text(json.dumps(tree, indent=1), encoding="utf-8")
+    subsets = [(split, subset) for split, result in results.items() for subset in result.subsets]
+    names = list(dict.fromkeys(name for _, subset in subsets for name in subset.metrics))
     with write_atomically(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["sensors", "missing", "fill", *names])
-        for subset in result.subsets:
-            numbers = [subset.metrics[name] for name in names]
-            writer.writerow([" + ".join(subset.inputs), " + ".join(subset.missing), subset.fill, *numbers])
-    draw_subsets(plan, result)
+        writer.writerow(["split", "sensors", "missing", "fill", *names])
+        for split, subset in subsets:
+            numbers = [subset.metrics.get(name, math.nan) for name in names]
+            writer.writerow([split, " + ".join(subset.inputs), " + ".join(subset.missing), subset.fill, *numbers])
+    for split, result in results.items():
+        draw_subsets(plan, result, plan.folder / missing_sensors_picture(split))
 
 
-def subsets_table(plan: Plan, result: MissingSensors) -> Table:
+def subsets_table(plan: Plan, split: str, result: MissingSensors) -> Table:
     """The scores as a table for the terminal."""
     names = list(result.subsets[0].metrics)
-    table = Table(title=f"seed {plan.seed}, {result.split}", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"seed {plan.seed}, {split}", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("sensors", *names):
         table.add_column(heading, justify="left" if heading == "sensors" else "right")
     for subset in result.subsets:
-        table.add_row(subset.label, *(f"{subset.metrics[name]:.4f}" for name in names))
+        table.add_row(subset.label, *(f"{subset.metrics.get(name, math.nan):.4f}" for name in names))
     return table
 
 
-def draw_subsets(plan: Plan, result: MissingSensors) -> None:
+def draw_subsets(plan: Plan, result: MissingSensors, path: Path) -> None:
     """The metric against the number of sensors that are there: a point for each subset, a line through their means."""
     sensors = {image.key: image.sensor for image in plan.model.inputs}
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -172,5 +198,5 @@ def draw_subsets(plan: Plan, result: MissingSensors) -> None:
     axis.set(xlabel="sensors", ylabel=result.metric)
     axis.set_xticks(sorted({len({sensors[key] for key in subset.inputs}) for subset in result.subsets}))
     axis.legend(fontsize=7)
-    with write_atomically(plan.folder / MISSING_SENSORS_PICTURE) as temporary:
+    with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -14,13 +14,14 @@ from msgfm.errors import InputError
 from msgfm.metrics import higher_is_better
 from msgfm.training.finetuning.results import (
     AT_FULL_RESOLUTION,
-    MISSING_SENSORS_PICTURE,
     RUN_FACTS,
     RunFacts,
     SplitScores,
     Values,
     has_full_resolution,
+    missing_sensors_picture,
     read_facts,
+    read_missing_sensors,
     read_scores,
     reported,
 )
@@ -146,10 +147,12 @@ def _bars(split: str, by: str, groups: Mapping[str, Values]) -> Iterator[str]:
 
 
 def _missing(folder: Path) -> Iterator[str]:
-    picture = folder / MISSING_SENSORS_PICTURE
-    if picture.is_file():
+    pictures = {split: folder / missing_sensors_picture(split) for split in read_missing_sensors(folder)}
+    there = {split: path for split, path in pictures.items() if path.is_file()}
+    if there:
         yield "<h2>Missing sensors</h2><p>The score when some of the inputs are missing.</p>"
-        yield embed(picture.read_bytes(), "scores with some of the inputs")
+    for split, path in there.items():
+        yield f"<h3>{html.escape(split)}</h3>{embed(path.read_bytes(), 'scores with some of the inputs')}"
 
 
 def _pictures(folder: Path) -> Iterator[str]:

@@ -19,7 +19,6 @@ from msgfm.metrics.metric_set import Scores
 RUN_FACTS = "run.json"
 SCORES = "metrics.json"
 MISSING_SENSORS = "missing_sensors.json"
-MISSING_SENSORS_PICTURE = "missing_sensors.png"
 
 Value = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A metric; JSON has null where it is not defined (the F1 of a class that is absent), Python NaN."""
@@ -197,11 +196,15 @@ class SensorSubset(_Written):
 
 
 class MissingSensors(_Written):
-    """Scores for subsets of the inputs; `metric` is the one to draw."""
+    """Scores of one split for subsets of the inputs; `metric` is the one to draw."""
 
-    split: str
     metric: str
     subsets: tuple[SensorSubset, ...]
+
+
+def missing_sensors_picture(split: str) -> str:
+    """Name of the picture of a split's scores for subsets of the inputs."""
+    return f"missing_sensors_{split}.png"
 
 
 def read_facts(folder: Path) -> RunFacts | None:
@@ -229,14 +232,17 @@ def read_scores(folder: Path) -> dict[str, SplitScores]:
     return {split: config_from_dict(SplitScores, scores, f"{path}: {split}") for split, scores in tree.items()}
 
 
-def read_missing_sensors(folder: Path) -> MissingSensors | None:
-    """Scores with missing sensors; None where they were not asked for.
+def read_missing_sensors(folder: Path) -> dict[str, MissingSensors]:
+    """Scores with missing sensors of each split that was scored so; empty where none was.
 
     Raises:
         InputError: damaged.
     """
-    tree = _read(folder / MISSING_SENSORS)
-    return None if tree is None else config_from_dict(MissingSensors, tree, str(folder / MISSING_SENSORS))
+    path = folder / MISSING_SENSORS
+    tree = _read(path) or {}
+    if isinstance(tree.get("split"), str):  # as long as there was place for one split
+        tree = {tree["split"]: tree}
+    return {split: config_from_dict(MissingSensors, one, f"{path}: {split}") for split, one in tree.items()}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
