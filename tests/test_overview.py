@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio import Affine
 from rasterio.warp import transform
+from scene_data import UTM, at, write
 
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
 from msgfm.geo.network import Network
 from msgfm.geo.overview import OverviewSource, has_grid_of, lon_lat, overview_grid
 
-UTM = "EPSG:32633"
-TEN = Affine(10, 0, 500_000, 0, -10, 5_000_000)
+TEN = at()
 
 
-def write(path: Path, array: np.ndarray[Any, Any], *, crs: str | None = UTM, at: Affine = TEN, **profile: Any) -> str:
-    count, height, width = array.shape
-    size = {"count": count, "height": height, "width": width, "dtype": array.dtype}
-    with rasterio.open(path, "w", driver="GTiff", crs=crs, transform=at, **size, **profile) as target:
-        target.write(array)
-    return str(path)
-
-
-def opened(place: str) -> OverviewSource:
-    return OverviewSource(place, Network())
+def opened(place: Path) -> OverviewSource:
+    return OverviewSource(str(place), Network())
 
 
 def test_a_coarse_pixel_is_the_mean_of_what_it_covers(tmp_path):
@@ -94,10 +85,10 @@ def test_a_bright_square_stays_where_it_is_on_the_ground_in_another_crs(tmp_path
     side = 1e-4 if crs == "EPSG:4326" else 10.0
     array = np.zeros((1, 900, 900), np.float32)
     array[:, 447:454, 447:454] = 1  # around the middle of pixel 450, 450
-    at = Affine(side, 0, there_x - 450.5 * side, 0, -side, there_y + 450.5 * side)
+    there = Affine(side, 0, there_x - 450.5 * side, 0, -side, there_y + 450.5 * side)
     with opened(first) as source:
         grid = overview_grid(source.facts(), longest)
-    with opened(write(tmp_path / "second.tif", array, crs=crs, at=at)) as source:
+    with opened(write(tmp_path / "second.tif", array, crs=crs, transform=there)) as source:
         seen = np.nan_to_num(source.read_overview([1], grid)[0])
     rows, columns = np.mgrid[: grid.height, : grid.width] + 0.5
     centre_x = grid.left + (columns * seen).sum() / seen.sum() * grid.pixel_width
@@ -109,7 +100,7 @@ def test_a_bright_square_stays_where_it_is_on_the_ground_in_another_crs(tmp_path
 def test_beyond_the_second_file_there_is_no_data(tmp_path):
     with opened(write(tmp_path / "a.tif", np.zeros((1, 40, 40), np.uint8))) as source:
         grid = overview_grid(source.facts(), 40)
-    half = write(tmp_path / "b.tif", np.ones((1, 40, 20), np.uint8), at=TEN @ Affine.translation(20, 0))
+    half = write(tmp_path / "b.tif", np.ones((1, 40, 20), np.uint8), transform=TEN @ Affine.translation(20, 0))
     with opened(half) as source:
         seen = source.read_overview([1], grid)
     assert np.isnan(seen[0, :, :20]).all()
@@ -120,7 +111,9 @@ def test_beyond_the_second_file_there_is_no_data(tmp_path):
 def test_files_of_other_places_are_refused(tmp_path, crs):
     with opened(write(tmp_path / "a.tif", np.zeros((1, 40, 40), np.uint8))) as source:
         grid = overview_grid(source.facts(), 40)
-    away = write(tmp_path / "b.tif", np.ones((1, 40, 40), np.uint8), crs=crs, at=TEN @ Affine.translation(4000, 0))
+    away = write(
+        tmp_path / "b.tif", np.ones((1, 40, 40), np.uint8), crs=crs, transform=TEN @ Affine.translation(4000, 0)
+    )
     with opened(away) as source, pytest.raises(InputError, match=r"b\.tif shows another place"):
         source.read_overview([1], grid)
 
@@ -128,7 +121,7 @@ def test_files_of_other_places_are_refused(tmp_path, crs):
 def test_a_rotated_file_is_shown_north_up(tmp_path):
     turned = TEN @ Affine.rotation(30)
     array = np.ones((1, 60, 60), np.uint8)
-    with opened(write(tmp_path / "a.tif", array, at=turned)) as source:
+    with opened(write(tmp_path / "a.tif", array, transform=turned)) as source:
         grid = overview_grid(source.facts(), 100)
         seen = source.read_overview([1], grid)[0]
     assert np.isnan(seen[0, 0]) and np.isnan(seen[-1, -1])  # the corners of the box around it
@@ -140,7 +133,7 @@ def test_a_file_without_coordinates_is_laid_over_the_first(tmp_path):
     with opened(write(tmp_path / "a.tif", np.zeros((1, 40, 40), np.uint8))) as source:
         grid = overview_grid(source.facts(), 40)
     array = np.arange(400, dtype=np.float32).reshape(1, 20, 20)
-    with opened(write(tmp_path / "b.tif", array, crs=None, at=Affine.identity())) as source:
+    with opened(write(tmp_path / "b.tif", array, crs=None)) as source:
         np.testing.assert_array_equal(source.read_overview([1], grid), array.repeat(2, 1).repeat(2, 2))
 
 
@@ -154,7 +147,7 @@ def test_longitude_and_latitude_of_known_places():
 def test_rounding_of_coordinates_makes_no_other_grid(tmp_path):
     array = np.zeros((1, 40, 40), np.uint8)
     places = [
-        write(tmp_path / f"{i}.tif", array, at=Affine.translation(shift, 0) @ TEN)
+        write(tmp_path / f"{i}.tif", array, transform=Affine.translation(shift, 0) @ TEN)
         for i, shift in enumerate((0, 1e-6, 3))
     ]
     facts = []
