@@ -81,6 +81,11 @@ def test_a_trained_model_is_saved_as_it_is(model, folder, tmp_path):
         assert (tmp_path / "busy" / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_the_weights_can_be_read_by_whoever_may_read_the_configuration(folder):
+    modes = {name: (folder / name).stat().st_mode for name in ("model.safetensors", "config.json")}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
 @pytest.mark.parametrize("room", [0, 10_000])
 def test_a_full_disk_leaves_the_earlier_model(model, folder, disk_full_after, room):
     other = randomised(MsGFM(model.config))

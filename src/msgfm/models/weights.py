@@ -26,8 +26,11 @@ def write_weights(model: nn.Module, folder: Path) -> None:
     """Writes `model.safetensors` in one piece."""
     with write_atomically(folder / WEIGHTS) as temporary:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(state, temporary)
+            temporary.chmod(mode)  # safetensors leaves a file that its owner alone can read
         except SafetensorError as error:  # how a full disk shows here
             raise OSError(str(error)) from error
 
