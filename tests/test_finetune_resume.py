@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from small_runs import Log, invoke, read_log, refused, run, started, wait_for_step
+from small_runs import Log, files_in, invoke, read_log, refused, run, started, wait_for_step
 from small_tasks import write_finetune_recipe, write_task_data
 
 from msgfm.files import write_atomically
@@ -186,6 +187,21 @@ def test_a_run_without_checkpoint_starts_anew(whole: Whole, tmp_path: Path, monk
     assert "enforce" not in message
     run("finetune", whole.recipe, f"out={tmp_path}", "--resume")
     assert_same_run(tmp_path, whole)
+
+
+def test_a_seed_killed_after_all_but_its_report_is_ended(whole: Whole, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(whole.out, tmp_path / whole.out.name))
+    (out / "seed_4" / "report.html").unlink()
+    (out / "seed_4" / "README.md").unlink()
+    for seed in ("seed_4", "seed_2"):
+        (out / seed / "checkpoints" / "best").mkdir(parents=True)
+    before = {name: (out / name).read_bytes() for name in files_in(out)}
+    assert "--resume" in refused("finetune", whole.recipe, f"out={out}")
+    assert {name: (out / name).read_bytes() for name in files_in(out)} == before
+    assert "is complete" in run("finetune", whole.recipe, f"out={out}", "--resume")
+    for name in files_in(whole.out):
+        assert (out / name).read_bytes() == (whole.out / name).read_bytes(), name
+    assert not list(out.rglob("checkpoints"))
 
 
 def test_there_must_be_something_to_resume(whole: Whole, tmp_path: Path) -> None:

@@ -15,16 +15,18 @@ from msgfm.errors import InputError
 from msgfm.files import write_atomically
 
 FORMAT_VERSION = 1
+CHECKPOINTS = "checkpoints"
+"""Their folder in that of a run."""
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
     """Where the checkpoint after `step` optimiser steps lies."""
-    return run / "checkpoints" / f"step_{step:08d}.ckpt"
+    return run / CHECKPOINTS / f"step_{step:08d}.ckpt"
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
-    return sorted(path for path in (run / "checkpoints").glob("step_*.ckpt") if re.fullmatch(r"step_\d{8}", path.stem))
+    return sorted(path for path in (run / CHECKPOINTS).glob("step_*.ckpt") if re.fullmatch(r"step_\d{8}", path.stem))
 
 
 def save_checkpoint(run: Path, step: int, content: dict[str, Any], keep: int) -> Path:

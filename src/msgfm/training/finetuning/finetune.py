@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from signal import Signals
 from typing import cast
 
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from torch.optim import AdamW
 
 from msgfm.data.tasks import load_task_data, require_disjoint
+from msgfm.files import lock_folder, remove_unfinished
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import save_pretrained
@@ -29,9 +31,9 @@ from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
 from msgfm.training.finetuning.losses import LossOfModel
 from msgfm.training.finetuning.neighbours import with_neighbours
-from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table, write_facts
+from msgfm.training.finetuning.outcome import end_run, evaluate_split, is_ended, scores_table, write_facts
 from msgfm.training.finetuning.pictures import draw_predictions
-from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_metric
+from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_metric, seed_folder
 from msgfm.training.finetuning.prior import with_class_prior
 from msgfm.training.finetuning.resuming import Found, find_checkpoint, require_same_start, seeds_to_run
 from msgfm.training.finetuning.schedule import make_optimizer
@@ -65,6 +67,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
     console = console or make_console(stderr=True)
     require_loggers(config.log)
     seeds = seeds_to_run(config, resume)
+    _end_complete_seeds([seed_folder(config.out, seed) for seed in config.seeds if seed not in seeds], console)
     if not seeds:
         console.print(f"{config.out} is complete, seeds {', '.join(map(str, config.seeds))}; for more: seeds=[...]")
         return 0
@@ -96,6 +99,17 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
         return 0
     finally:
         end_ranks()
+
+
+@rank_zero_only
+def _end_complete_seeds(folders: Iterable[Path], console: Console) -> None:
+    """Report and model card of seeds that are complete but were killed before these were written."""
+    for folder in folders:
+        if not is_ended(folder):
+            with lock_folder(folder):
+                remove_unfinished(folder)
+                end_run(folder)
+            console.print(f"{folder} was complete, but for its report and model card; they are written")
 
 
 def describe(console: Console, plan: Plan, model: DownstreamModel, report: TransferReport) -> None:
@@ -228,9 +242,8 @@ def _finish(
     scores |= evaluate_full_resolution(plan, "test", predictor)
     draw_predictions(plan, predictor, state.step)
     write_facts(plan, state, model, report.describe(), started)
-    describe_run(plan.folder)
+    end_run(plan.folder)
     console.print(scores_table(plan, scores))
-    shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)  # nothing is left to resume
     for message in state.bad:
         console.print(f"left out: {message}", markup=False, highlight=False)
     console.print(f"done: {plan.folder}  (open report.html there; load with msgfm.from_pretrained)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +16,13 @@ from msgfm.data.tasks import TaskDataset
 from msgfm.files import write_atomically
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.pretrained import CONFIG
+from msgfm.training.checkpoint import CHECKPOINTS
 from msgfm.training.facts import describe_origin
 from msgfm.training.finetuning.card import write_model_card
 from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predicted, Predictor
 from msgfm.training.finetuning.predictions import write_predictions
-from msgfm.training.finetuning.report import write_finetune_report
+from msgfm.training.finetuning.report import REPORT, write_finetune_report
 from msgfm.training.finetuning.results import RUN_FACTS, SplitScores, write_scores
 from msgfm.training.finetuning.scoring import Scorer
 from msgfm.training.finetuning.step import State
@@ -84,6 +86,17 @@ def describe_run(folder: Path) -> None:
     if (folder / CONFIG).is_file():  # nearest neighbours leave none
         write_model_card(folder)
     write_finetune_report(folder)
+
+
+def end_run(folder: Path) -> None:
+    """Describes a complete run, and deletes its checkpoints: nothing is left to resume."""
+    describe_run(folder)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def is_ended(folder: Path) -> bool:
+    """Whether `end_run` came to its end in the folder of a complete run."""
+    return (folder / REPORT).is_file() and not (folder / CHECKPOINTS).exists()
 
 
 def scores_table(plan: Plan, scores: dict[str, SplitScores]) -> Table:

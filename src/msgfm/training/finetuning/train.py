@@ -19,7 +19,7 @@ from msgfm.data.tasks import TaskBatch
 from msgfm.metrics import higher_is_better
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.weights import load_strictly, read_weights, write_weights
-from msgfm.training.checkpoint import save_checkpoint
+from msgfm.training.checkpoint import CHECKPOINTS, save_checkpoint
 from msgfm.training.finetuning.build import set_training
 from msgfm.training.finetuning.pictures import draw_predictions
 from msgfm.training.finetuning.plan import Plan
@@ -138,7 +138,7 @@ def is_better(metric: str, value: float, best: float | None) -> bool:
 
 def best_path(plan: Plan) -> Path:
     """Where the best weights lie while it trains."""
-    return plan.folder / "checkpoints" / BEST
+    return plan.folder / CHECKPOINTS / BEST
 
 
 def take_best(plan: Plan, state: State, model: DownstreamModel) -> None:
