@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_average_precision
 
-from msgfm.metrics.confusion import ConfusionMetrics, Counts, confusion_matrix
+from msgfm.metrics.confusion import ConfusionMetrics, Counts, confusion_matrix, require_numbers
 from msgfm.metrics.metric_set import MetricSet, Scores, mean_of_known
 
 
@@ -26,7 +26,7 @@ class SingleLabelMetrics(ConfusionMetrics):
             prediction: (B, K) logits or probabilities, of which the largest is taken.
             target: (B,) class numbers; negative ones are no labels.
         """
-        _require_numbers(prediction)
+        require_numbers(prediction)
         self.confusion += confusion_matrix(prediction.argmax(1), target, len(self.classes))
 
     def compute(self) -> Scores:
@@ -66,7 +66,7 @@ class MultiLabelMetrics(MetricSet):
         shape = (len(target), len(self.classes))
         if prediction.shape != shape or target.shape != shape:
             raise ValueError(f"logits {tuple(prediction.shape)} and labels {tuple(target.shape)} should be {shape}")
-        _require_numbers(prediction)
+        require_numbers(prediction)
         self.logits.append(prediction.detach().cpu())
         self.labels.append(target.detach().bool().cpu())
 
@@ -100,9 +100,3 @@ def average_precision(logits: Tensor, labels: Tensor) -> float:
     # Ranks instead of logits: torchmetrics squashes what lies outside 0-1 by a sigmoid, which makes large ones equal.
     ranks = torch.unique(logits, return_inverse=True)[1].double()
     return float(binary_average_precision(ranks / ranks.max().clamp(min=1), labels.long(), validate_args=False))
-
-
-def _require_numbers(prediction: Tensor) -> None:
-    """NaN would be the largest of all logits, and rank first."""
-    if prediction.isnan().any():
-        raise ValueError("the model gave NaN for the classes of an image")

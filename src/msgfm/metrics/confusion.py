@@ -83,6 +83,16 @@ def foreground_scores(counts: Counts) -> Scores:
     return {name: values[1] for name, values in named.items()}
 
 
+def require_numbers(prediction: Tensor) -> None:
+    """Refuses NaN, which would be the largest of all logits, and rank first.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if prediction.isnan().any():
+        raise ValueError("the model gave NaN for the classes of an image")
+
+
 def confusion_matrix(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
     """How often class i (row) was taken for class j (column), (K, K) int64 on the CPU.
 

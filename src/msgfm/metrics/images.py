@@ -31,11 +31,11 @@ def compare(prediction: Tensor, target: Tensor, value_range: tuple[float, float]
     """Clips both images to the value range, scales it to 0-1 and finds the pixels that both have.
 
     Args:
-        prediction: (C, H, W), NaN where there is no data.
-        target: (C, H, W), NaN where there is no data; a pixel is taken where no band is NaN in either.
+        prediction: (C, H, W), NaN where there is no data; what is infinite is no number either.
+        target: (C, H, W), likewise; a pixel is taken where every band is a number in both.
         value_range: least and greatest value, in the unit of the images; None leaves them as they are.
     """
-    valid = ~(prediction.isnan() | target.isnan()).any(0)
+    valid = (prediction.isfinite() & target.isfinite()).all(0)
     images = prediction.double(), target.double()
     if value_range is not None:
         low, high = value_range

@@ -67,7 +67,7 @@ class SharpeningMetrics:
         """Scores the images of a batch.
 
         Args:
-            prediction: (B, C, H, W) in the unit of `coarse`, NaN where there is no data.
+            prediction: (B, C, H, W) in the unit of `coarse`, NaN where there is no data; what is infinite is none either.
             coarse: (B, C, h, w) the multispectral images on their own grid.
             pan: (B, 1, H, W) the panchromatic images.
 
@@ -83,7 +83,7 @@ class SharpeningMetrics:
         for sharp, multispectral, grey in zip(prediction, coarse, pan, strict=True):
             ratio = multispectral.shape[-1] / fine[1]
             there = ~grey[0].isnan()
-            known = there & ~sharp.isnan().any(0)
+            known = there & sharp.isfinite().all(0)
             scores = vars(quality_without_reference(sharp, multispectral, grey, ratio))
             scores = scores | {"scored": int(known.sum()) / int(there.sum()) if there.any() else math.nan}
             for name, value in scores.items():
@@ -122,7 +122,7 @@ def quality_without_reference(sharp: Tensor, coarse: Tensor, pan: Tensor, ratio:
 def _between_bands(image: Tensor, pan: Tensor, window: int) -> Tensor:
     """Q of each band with each later one, (1 + C, 1 + C) with the panchromatic image first; 0 elsewhere."""
     bands = torch.cat([pan, image])
-    valid = ~bands.isnan().any(0)
+    valid = bands.isfinite().all(0)
     bands = bands.where(valid, 0)
     table = bands.new_zeros(len(bands), len(bands))
     for first in range(len(bands) - 1):

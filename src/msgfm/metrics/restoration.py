@@ -23,7 +23,8 @@ class RestorationMetrics(MetricSet):
 
     Both images are clipped to the value range, which is then scaled to 0-1. Heights have no such range: nothing is
     clipped or scaled; there are `mae` and `rmse`, in the unit of the images. A pixel without data in any band of the
-    prediction or the target is left out; bands that the target of an image lacks altogether are left out of that image.
+    prediction or the target (NaN; infinite values are none either) is left out; bands that the target of an image lacks
+    altogether are left out of that image.
     `scored` is the share of the target's pixels that were compared: below 1 the prediction has holes. An image of which
     nothing can be compared has NaN and is left out of means. Few numbers are kept for each image.
 
@@ -77,14 +78,14 @@ class RestorationMetrics(MetricSet):
 
     def _scores_of(self, prediction: Tensor, target: Tensor) -> dict[str, float]:
         """Scores of one image, of the bands that its target has."""
-        has_band = ~target.isnan().flatten(1).all(1)
+        has_band = target.isfinite().flatten(1).any(1)
         if not has_band.any():
             has_band[:] = True  # then no pixel is valid
         images = compare(prediction[has_band], target[has_band], self.value_range)
         errors = images.target.new_full((len(self.bands),), math.nan)
         errors[has_band] = absolute_errors(images)
         self._band_errors.append(errors.cpu())
-        there = int((~target[has_band].isnan().any(0)).sum())
+        there = int(target[has_band].isfinite().all(0).sum())
         scores = {"mae": float(errors[has_band].mean())}
         if self.value_range is None:
             scores |= {"rmse": math.sqrt(squared_error(images))}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from msgfm.metrics.confusion import ConfusionMetrics, Counts, confusion_matrix, foreground_scores
+from msgfm.metrics.confusion import (
+    ConfusionMetrics,
+    Counts,
+    confusion_matrix,
+    foreground_scores,
+    require_numbers,
+)
 from msgfm.metrics.metric_set import Scores, mean_of_known
 
 
@@ -25,7 +31,10 @@ class SegmentationMetrics(ConfusionMetrics):
             prediction: (B, K, H, W) logits or probabilities, of which the largest is taken, or (B, H, W) class numbers.
             target: (B, H, W) class numbers, negative where there is no label.
         """
-        predicted = prediction.argmax(1) if prediction.ndim == target.ndim + 1 else prediction
+        predicted = prediction
+        if prediction.ndim == target.ndim + 1:
+            require_numbers(prediction)
+            predicted = prediction.argmax(1)
         self.confusion += confusion_matrix(predicted, target, len(self.classes))
 
     def compute(self) -> Scores:

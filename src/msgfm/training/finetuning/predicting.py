@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 
 from msgfm.data.mixture import SampleKey
 from msgfm.data.tasks import TaskBatch, TaskDataset, Window
+from msgfm.errors import InputError
 from msgfm.models.tasks import Classification, Restoration, Task
 from msgfm.progress import track
 from msgfm.training.loading import load_batches
@@ -53,10 +54,16 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, batch: TaskBatch) -> Tensor:
-        """The output for a batch, on the CPU, in float32: logits, class maps or images."""
+        """The output for a batch, on the CPU, in float32: logits, class maps or images.
+
+        Raises:
+            InputError: the model gives something else than numbers for a class. Of images they are no data.
+        """
         images = batch.to(self.device).images
         with self.autocast():
             output = self.predict(self.change(images) if self.change else images)
+        if not isinstance(self.task, Restoration):
+            _require_numbers(output, batch.names)
         return output.argmax(1).cpu() if _is_class_map(self.task) else output.float().cpu()
 
     def over(self, dataset: TaskDataset, what: str) -> Iterator[Predicted]:
@@ -92,6 +99,17 @@ class InOrder(Sampler[list[SampleKey]]):
         """Yields batches; the last may be smaller."""
         for start in range(0, len(self.numbers), self.batch_size):
             yield [SampleKey(0, 0, i) for i in self.numbers[start : start + self.batch_size]]
+
+
+def _require_numbers(logits: Tensor, names: Sequence[str]) -> None:
+    """Of what is no number the largest would be taken: one class for all, as if it had been predicted."""
+    odd = (~logits.isfinite()).flatten(1).any(1).tolist()
+    if any(odd):
+        raise InputError(
+            f"sample {names[odd.index(True)]}: the model gives logits that are NaN or infinite; "
+            f"`msgfm data check` says whether the image is to blame, else it is the model's weights or a precision "
+            f"that is too short for them (hardware.precision=32-true)"
+        )
 
 
 def _is_class_map(task: Task) -> bool:
