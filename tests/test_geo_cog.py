@@ -1,0 +1,202 @@
+"""`geo/cog.py`: parts put together to cloud-optimised GeoTIFFs."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+from rasterio.enums import ColorInterp
+from rio_cogeo.cogeo import cog_validate
+
+from msgfm.errors import InputError
+from msgfm.geo.cog import Part, assemble_cog, write_part
+from msgfm.geo.grid import Grid
+from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
+
+WATER = (
+    RasterClass(value=0, name="no water", colour=(200, 180, 140)),
+    RasterClass(value=1, name="water & ice", colour=(0, 90, 200)),
+)
+
+
+def grid(height, width, crs="EPSG:32633"):
+    return Grid(crs=crs, left=500_000, top=5_000_000, pixel_width=10, pixel_height=20, height=height, width=width)
+
+
+def reflectance(height, width, **changes):
+    bands = (
+        StoredBand(name="B02", unit="reflectance", scale=1e-4, offset=-1000),
+        StoredBand(name="B03 <green>", unit="reflectance", scale=1e-4, offset=-1000),
+        StoredBand(name="B10", unit="K", scale=0.01, offset=10000),
+    )
+    return RasterSpec(**{"grid": grid(height, width), "dtype": "uint16", "bands": bands, "nodata": 0} | changes)
+
+
+def classes(height, width):
+    return RasterSpec(
+        grid=grid(height, width), dtype="uint8", bands=(StoredBand(name="class"),), nodata=255, classes=WATER
+    )
+
+
+def parts_of(folder, array, rows=192, columns=512):
+    folder.mkdir(exist_ok=True)
+    parts = []
+    _, height, width = array.shape
+    for row in range(0, height, rows):
+        for column in range(0, width, columns):
+            piece = array[:, row : row + rows, column : column + columns]
+            path = folder / f"{row}_{column}.tif"
+            write_part(path, piece)
+            parts.append(Part(path=path, row=row, column=column, height=piece.shape[1], width=piece.shape[2]))
+    return parts
+
+
+def random_array(spec, seed=0):
+    rng = np.random.default_rng(seed)
+    size = (len(spec.bands), spec.grid.height, spec.grid.width)
+    if spec.classes:
+        return rng.integers(0, 2, size).astype(spec.dtype)
+    return rng.integers(1, 60000, size).astype(spec.dtype)
+
+
+def assembled(tmp_path, spec, array=None, **cuts):
+    array = random_array(spec) if array is None else array
+    out = tmp_path / "result.tif"
+    assemble_cog(parts_of(tmp_path / "parts", array, **cuts), spec, out)
+    return out, array
+
+
+def test_pixels_and_everything_said_of_them_survive(tmp_path):
+    spec = reflectance(600, 1100, tags={"model": "a <b> & c"})
+    out, array = assembled(tmp_path, spec)
+    with rasterio.open(out) as found:
+        np.testing.assert_array_equal(found.read(), array)
+        assert found.crs == "EPSG:32633"
+        assert found.transform == Affine(10, 0, 500_000, 0, -20, 5_000_000)
+        assert found.descriptions == ("B02", "B03 <green>", "B10")
+        assert found.nodatavals == (0, 0, 0)
+        assert found.units == ("reflectance", "reflectance", "K")
+        # (stored + offset) * scale, as GDAL has it
+        np.testing.assert_allclose(found.scales, (1e-4, 1e-4, 0.01))
+        np.testing.assert_allclose(found.offsets, (-0.1, -0.1, 100))
+        assert found.tags()["model"] == "a <b> & c"
+        assert found.overviews(1) == [2, 4]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["result.tif"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 700), (513, 512), (600, 1100)])
+@pytest.mark.parametrize("make", [reflectance, classes])
+def test_what_comes_out_is_a_valid_cloud_optimised_geotiff(tmp_path, size, make):
+    out, array = assembled(tmp_path, make(*size), rows=128)
+    valid, errors, notes = cog_validate(out, strict=True)
+    assert valid, (errors, notes)
+    with rasterio.open(out) as found:
+        np.testing.assert_array_equal(found.read(), array)
+
+
+def test_classes_have_colours_and_names(tmp_path):
+    out, _ = assembled(tmp_path, classes(100, 700))
+    with rasterio.open(out) as found:
+        assert found.colorinterp == (ColorInterp.palette,)
+        assert found.colormap(1)[0] == (200, 180, 140, 255)
+        assert found.colormap(1)[1] == (0, 90, 200, 255)
+        assert found.tags()["class_1"] == "water & ice"
+
+
+def test_overviews_of_measurements_are_means_of_what_has_data(tmp_path):
+    spec = reflectance(600, 600)
+    array = random_array(spec)
+    array[:, 0, :2] = 0
+    out, _ = assembled(tmp_path, spec, array)
+    with rasterio.open(out, overview_level=0) as found:
+        half = found.read(1)
+    blocks = array[0].reshape(300, 2, 300, 2).swapaxes(1, 2).reshape(300, 300, 4).astype(float)
+    blocks[blocks == 0] = np.nan
+    np.testing.assert_allclose(half, np.nanmean(blocks, axis=2), atol=0.51)
+
+
+def test_overviews_of_classes_are_the_most_frequent_class(tmp_path):
+    spec = classes(600, 600)
+    coarse = random_array(classes(300, 300))[0]
+    array = coarse.repeat(2, axis=0).repeat(2, axis=1)[None]
+    array[:, ::2, ::2] = 255  # three of four pixels have data
+    out, _ = assembled(tmp_path, spec, array)
+    with rasterio.open(out, overview_level=0) as found:
+        np.testing.assert_array_equal(found.read(1), coarse)
+
+
+def test_bytes_do_not_depend_on_how_a_raster_was_cut(tmp_path):
+    spec = reflectance(600, 1100)
+    digests = set()
+    for i, cuts in enumerate([{"rows": 192}, {"rows": 600, "columns": 1100}, {"rows": 77, "columns": 333}]):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        out, _ = assembled(folder, spec, **cuts)
+        digests.add(hashlib.sha256(out.read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_a_raster_without_coordinates_stays_without(tmp_path):
+    bare = Grid(crs="", left=0, top=0, pixel_width=1, pixel_height=1, height=600, width=700)
+    out, array = assembled(tmp_path, reflectance(600, 700, grid=bare))
+    with rasterio.open(out) as found:
+        assert found.crs is None
+        assert found.transform == Affine.identity()
+        np.testing.assert_array_equal(found.read(), array)
+
+
+def test_degrees_keep_their_axes(tmp_path):
+    lon_lat = Grid(crs="EPSG:4326", left=12.5, top=47.0, pixel_width=1e-4, pixel_height=2e-4, height=600, width=700)
+    out, _ = assembled(tmp_path, reflectance(600, 700, grid=lon_lat))
+    with rasterio.open(out) as found:
+        assert found.transform.c == 12.5
+        assert found.transform.f == 47.0
+        assert found.crs == "EPSG:4326"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
+def test_every_type_survives(tmp_path, dtype):
+    spec = RasterSpec(grid=grid(600, 600), dtype=dtype, bands=(StoredBand(name="x"),))
+    array = np.random.default_rng(0).integers(0, 100, (1, 600, 600)).astype(dtype)
+    out, _ = assembled(tmp_path, spec, array)
+    with rasterio.open(out) as found:
+        assert found.dtypes == (dtype,)
+        np.testing.assert_array_equal(found.read(), array)
+
+
+def test_gaps_and_overlaps_are_told(tmp_path):
+    spec = reflectance(600, 1024)
+    parts = parts_of(tmp_path / "parts", random_array(spec))
+    for wrong, message in [
+        (parts[:3] + parts[4:], "no parts hold the pixel at row 192, column 512"),
+        ([*parts, parts[2]], "2 parts"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            assemble_cog(wrong, spec, tmp_path / "result.tif")
+    assert not (tmp_path / "result.tif").exists()
+
+
+def test_a_part_that_is_damaged_or_of_another_kind_is_told(tmp_path):
+    spec = reflectance(600, 512)
+    parts = parts_of(tmp_path / "parts", random_array(spec))
+    with pytest.raises(InputError, match=r"0_0\.tif has .*uint16.*expected .*uint8"):
+        assemble_cog(parts, reflectance(600, 512, dtype="uint8"), tmp_path / "result.tif")
+    parts[1].path.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"192_0\.tif"):
+        assemble_cog(parts, spec, tmp_path / "result.tif")
+    assert not (tmp_path / "result.tif").exists()
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.6, 0.9, 0.999])
+def test_a_full_disk_leaves_nothing(tmp_path, disk_full_after, share):
+    spec = reflectance(600, 1100)
+    out, array = assembled(tmp_path, spec)
+    size = out.stat().st_size
+    before = tmp_path / "before.tif"
+    before.write_text("before")
+    parts = parts_of(tmp_path / "parts", array)
+    with disk_full_after(int(size * share)), pytest.raises(InputError, match=r"before\.tif.*(space|disk)"):
+        assemble_cog(parts, spec, before)
+    assert before.read_text() == "before"
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"result.tif", "before.tif"}
