@@ -74,9 +74,7 @@ def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> Ms
     Raises:
         InputError: no such folder or repository, or weights that are not those of its `config.json`.
     """
-    path = Path(folder)
-    if not path.is_dir():
-        path = _download(str(folder))
+    path = model_folder(folder)
     config = load_model_config(path)
     state = read_weights(path)
     if window_size is not None:
@@ -86,6 +84,15 @@ def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> Ms
     model = MsGFM(config) if isinstance(config, MsGFMConfig) else DownstreamModel(config)
     load_strictly(model, state, str(path / WEIGHTS))
     return model.eval()
+
+
+def model_folder(name: str | Path) -> Path:
+    """A local folder, or that of a repository on the hub (`owner/name`) once it is fetched.
+
+    Raises:
+        InputError: neither.
+    """
+    return Path(name).absolute() if Path(name).is_dir() else _download(str(name))
 
 
 def load_msgfm(folder: str | Path) -> MsGFM:

@@ -25,6 +25,7 @@ Arrays = Mapping[str, Array]
 _STRIPE_PX = 4096
 _PART_BYTES = 32 * 2**20
 _PART_ROWS = 1024
+_PLAN = "plan.json"
 _BLOCK_PX = 512  # of the result, so that a block of it lies in one stripe
 
 
@@ -146,7 +147,7 @@ def open_parts(out: Path, layers: Sequence[str], plan: Mapping[str, Any], *, res
     """
     folder = PartsFolder(path=parts_beside(out), layers=tuple(layers))
     remove_unfinished(folder.path)
-    file = folder.path / "plan.json"
+    file = folder.path / _PLAN
     if file.is_file():
         if not resume:
             raise InputError(
@@ -174,6 +175,18 @@ def _read_plan(file: Path) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def has_plan(out: Path) -> bool:
+    """Whether a run of this result was stopped."""
+    return (parts_beside(out) / _PLAN).is_file()
+
+
+def remove_plan(out: Path) -> None:
+    """Throws away what a run left, but for the lock on it."""
+    for path in parts_beside(out).iterdir():
+        if path.suffix in (".tif", ".json"):
+            path.unlink()
 
 
 def remove_parts(out: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from msgfm.display import class_colour
 from msgfm.errors import InputError
+from msgfm.geo.grid import Grid
+from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
 from msgfm.models.downstream import DownstreamModel
+from msgfm.models.tasks import Restoration
 from msgfm.scenes.engine import Image, Images, Piece
 from msgfm.scenes.parts import Array, Arrays
 
@@ -46,10 +50,13 @@ class ProductOptions:
 
 
 class Product(ABC):
-    """A model and what is made of it. `layers` has the bytes of a pixel of each layer that is written."""
+    """A model and what is made of it.
+
+    channels: of `predict`. layers: what each raster of the result holds; `MAIN` is the result itself.
+    """
 
     channels: int
-    layers: dict[str, int]
+    layers: dict[str, RasterSpec]
 
     @abstractmethod
     def predict(self, images: Images) -> Image:
@@ -63,14 +70,19 @@ class Product(ABC):
 class ClassMap(Product):
     """Of segmentation and change detection: the class of each pixel, uint8; its probabilities and their entropy."""
 
-    def __init__(self, model: DownstreamModel, device: torch.device, options: ProductOptions) -> None:
-        self.model, self.device = model, device
-        self.channels = len(model.config.task.classes)  # type: ignore[union-attr]
-        self.layers = {MAIN: 1}
+    def __init__(self, model: DownstreamModel, device: torch.device, grid: Grid, options: ProductOptions) -> None:
+        task = model.config.task
+        assert not isinstance(task, Restoration)
+        self.model, self.device, self.channels = model, device, len(task.classes)
+        classes = tuple(
+            RasterClass(value=value, name=name, colour=class_colour(value)) for value, name in enumerate(task.classes)
+        )
+        likeliest = StoredBand(name="class")
+        self.layers = {MAIN: RasterSpec(grid=grid, dtype="uint8", bands=(likeliest,), nodata=NO_CLASS, classes=classes)}
         if options.probabilities:
-            self.layers["probabilities"] = 4 * self.channels
+            self.layers["probabilities"] = _float_layer(grid, [StoredBand(name=name) for name in task.classes])
         if options.entropy:
-            self.layers["entropy"] = 4
+            self.layers["entropy"] = _float_layer(grid, [StoredBand(name="entropy")])
 
     def predict(self, images: Images) -> Image:
         """Probabilities (B, classes, h, w)."""
@@ -80,7 +92,7 @@ class ClassMap(Product):
     def encode(self, piece: Piece) -> Arrays:
         """The likeliest class, 255 where there is no data; the others are NaN there."""
         likeliest = piece.values.argmax(0).astype(np.uint8)
-        arrays = {MAIN: np.where(piece.valid, likeliest, np.uint8(NO_CLASS))[None]}
+        arrays: dict[str, Array] = {MAIN: np.where(piece.valid, likeliest, np.uint8(NO_CLASS))[None]}
         if "probabilities" in self.layers:
             arrays["probabilities"] = np.where(piece.valid, piece.values, np.float32(np.nan))
         if "entropy" in self.layers:
@@ -96,8 +108,7 @@ class RestoredImage(Product):
     Args:
         run: from images by key, tensors (B, C, h, w), to the image (B, bands, h, w) in physical units.
         device: that it runs on.
-        store: from rows in physical units, NaN without data, to stored numbers.
-        bytes_per_band: of a stored number.
+        spec: what is stored of it.
         std: (bands,) of the target's card, what changes are measured in.
         over: key of the input that the result is laid over, and for each band of the target its position there; None
             for a target of another sensor, of which everything is synthesised.
@@ -109,8 +120,7 @@ class RestoredImage(Product):
         run: Callable[[Mapping[str, Tensor]], Tensor],
         device: torch.device,
         *,
-        store: Callable[[Image], Array],
-        bytes_per_band: int,
+        spec: RasterSpec,
         std: Tensor,
         over: tuple[str, tuple[int | None, ...]] | None,
         options: ProductOptions,
@@ -120,15 +130,23 @@ class RestoredImage(Product):
                 "--synthesised tells what was changed of an input; this model makes a new image, which is synthesised "
                 "everywhere"
             )
-        self.run, self.device, self.store, self.options = run, device, store, options
-        self.std, self.over, self.bands = std.to(device), over, len(std)
-        self.layers = {MAIN: bytes_per_band * self.bands}
+        self.run, self.device, self.options = run, device, options
+        self.std, self.over, self.bands = std.to(device), over, len(spec.bands)
+        self.layers = {MAIN: spec}
         self.channels = self.bands
         if options.uncertainty:
-            self.layers["uncertainty"] = 4 * self.bands
+            self.layers["uncertainty"] = _float_layer(
+                spec.grid, [replace(b, scale=1.0, offset=0.0) for b in spec.bands]
+            )
             self.channels += self.bands
         if options.synthesised:
-            self.layers["synthesised"] = 1
+            classes = (
+                RasterClass(value=OBSERVED, name="observed", colour=class_colour(OBSERVED)),
+                RasterClass(value=SYNTHESISED, name="synthesised", colour=class_colour(SYNTHESISED)),
+            )
+            self.layers["synthesised"] = RasterSpec(
+                grid=spec.grid, dtype="uint8", bands=(StoredBand(name="origin"),), nodata=NO_CLASS, classes=classes
+            )
             self.channels += 1
 
     def predict(self, images: Images) -> Image:
@@ -162,13 +180,17 @@ class RestoredImage(Product):
     def encode(self, piece: Piece) -> Arrays:
         """Stored numbers; of the other layers NaN, or 255, where there is no data."""
         known = np.where(piece.valid, piece.values, np.float32(np.nan))
-        arrays = {MAIN: self.store(known[: self.bands])}
+        arrays: dict[str, Array] = {MAIN: self.layers[MAIN].encode(known[: self.bands])}
         if self.options.uncertainty:
             arrays["uncertainty"] = known[self.bands : 2 * self.bands]
         if self.options.synthesised:
             changed = np.where(piece.values[-1:] > self.options.changed_above, SYNTHESISED, OBSERVED).astype(np.uint8)
             arrays["synthesised"] = np.where(piece.valid, changed, np.uint8(NO_CLASS))
         return arrays
+
+
+def _float_layer(grid: Grid, bands: Sequence[StoredBand]) -> RasterSpec:
+    return RasterSpec(grid=grid, dtype="float32", bands=tuple(bands), nodata=math.nan)
 
 
 def to_tensors(images: Images, device: torch.device) -> dict[str, Tensor]:

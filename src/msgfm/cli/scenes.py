@@ -1,0 +1,205 @@
+"""`msgfm predict` and `msgfm translate`: whole scenes through a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from msgfm.cli.app import app, out, reports_input_errors
+from msgfm.errors import InputError
+
+_FILES_AFTER_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+Model = Annotated[Path, typer.Argument(help="Folder of the model, or its name on the hub (owner/name).")]
+Result = Annotated[Path, typer.Option("--out", help="The result (.tif); further layers lie beside it.")]
+Bands = Annotated[
+    list[str] | None,
+    typer.Option(help="SENSOR=B02,B03,...: the bands of files that do not name them, in the files' order."),
+]
+Like = Annotated[str | None, typer.Option(help="Raster whose grid is taken.", show_default="the finest input's")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="How files are stored, as sentinel2.offset=-1000 (msgfm data index).")
+]
+Power = Annotated[str, typer.Option(help="`linear` or `db`: what radar files hold.", show_default="dB")]
+Force = Annotated[list[str] | None, typer.Option(help="Kind of a finding of the input contract that is let through.")]
+Window = Annotated[int | None, typer.Option(min=8, help="Side of a window in pixels.", show_default="as in training")]
+Overlap = Annotated[
+    int | None, typer.Option(min=0, help="Of windows, in pixels.", show_default="a quarter of the window")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Windows at once.")]
+Device = Annotated[str, typer.Option(help="As torch names it.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
+Dask = Annotated[str, typer.Option(help="Address of a Dask scheduler; `local` starts a cluster here of --workers.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was stopped.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a result, and begin anew.")]
+
+
+@app.command(context_settings=_FILES_AFTER_OPTIONS)
+@reports_input_errors
+def predict(
+    context: typer.Context,
+    model: Model,
+    result: Result,
+    bands: Bands = None,
+    like: Like = None,
+    settings: Set = None,
+    power: Power = "",
+    force: Force = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Inputs may be left out.")] = False,
+    fill_nodata: Annotated[
+        bool, typer.Option("--fill-nodata", help="Predict where some input has data; else all must have.")
+    ] = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write each class's, too.")] = False,
+    entropy: Annotated[
+        bool, typer.Option("--entropy", help="Of the classes' probabilities, 0-1; write it, too.")
+    ] = False,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Of restored bands, by mirrored windows (4 x the time); write it, too."),
+    ] = False,
+    synthesised: Annotated[
+        bool, typer.Option("--synthesised", help="Which pixels were changed in restoration; write it, too.")
+    ] = False,
+    window: Window = None,
+    overlap: Overlap = None,
+    batch_size: BatchSize = 8,
+    device: Device = "auto",
+    workers: Workers = 1,
+    dask: Dask = "",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run a fine-tuned model over a whole scene: --SENSOR FILE... for each of its inputs.
+
+    Files are GeoTIFFs with one band or many, folders, Sentinel-2 products (.SAFE), addresses, or STAC items. What is
+    written is a cloud-optimised GeoTIFF on the finest input's grid. Memory does not grow with the scene.
+
+    For example:
+
+        msgfm predict runs/clouds/seed_0 --sentinel1 s1.tif --sentinel2@cloudy S2A_MSIL1C_X.SAFE --out clear.tif
+
+        msgfm predict runs/water/seed_0 --sentinel2 s2/*.tif --out water.tif --probabilities
+
+        msgfm predict runs/urban/seed_0 --rgb photo.tif --bands rgb=R,G,B --out map.tif --workers 4 --resume
+    """
+    from msgfm.scenes.predict import Running, SceneInputs, predict_scene
+    from msgfm.scenes.products import ProductOptions
+
+    inputs = SceneInputs(
+        images=_sensors_of(model, context.args),
+        bands=_bands_of(bands or ()),
+        like=like,
+        settings=settings or (),
+        power=power,
+        force=force or (),
+        allow_missing=allow_missing,
+    )
+    options = ProductOptions(
+        probabilities=probabilities, entropy=entropy, uncertainty=uncertainty, synthesised=synthesised
+    )
+    running = Running(
+        window=window,
+        overlap=overlap,
+        batch_size=batch_size,
+        fill=fill_nodata,
+        device=device,
+        workers=workers,
+        dask=dask,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    for file in predict_scene(str(model), inputs, result, options, running).files:
+        out.print(f"wrote {file}", highlight=False, markup=False)
+
+
+@app.command(context_settings=_FILES_AFTER_OPTIONS)
+@reports_input_errors
+def translate(
+    model: Model,
+    images: Annotated[list[str], typer.Argument(help="Files of the sensor that is seen.")],
+    source: Annotated[str, typer.Option("--from", help="Sensor that is seen.")],
+    target: Annotated[str, typer.Option("--to", help="Sensor whose image is predicted.")],
+    result: Result,
+    bands: Annotated[str | None, typer.Option(help="B02,B03,...: of files that do not name them.")] = None,
+    like: Like = None,
+    settings: Set = None,
+    power: Power = "",
+    force: Force = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Of each band, by mirrored windows (4 x the time); write it, too.")
+    ] = False,
+    window: Window = None,
+    overlap: Overlap = None,
+    batch_size: BatchSize = 8,
+    device: Device = "auto",
+    workers: Workers = 1,
+    dask: Dask = "",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Predict what another sensor would have seen of a scene, by a pretrained model.
+
+    For example:
+
+        msgfm translate runs/small s1.tif --from sentinel1 --to sentinel2 --out s2_like.tif
+    """
+    from msgfm.scenes.predict import Running, SceneInputs, predict_scene
+    from msgfm.scenes.products import ProductOptions
+
+    inputs = SceneInputs(
+        images={source: images},
+        bands={} if bands is None else {source: bands.split(",")},
+        like=like,
+        settings=settings or (),
+        power=power,
+        force=force or (),
+    )
+    running = Running(
+        window=window,
+        overlap=overlap,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        dask=dask,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    options = ProductOptions(uncertainty=uncertainty)
+    for file in predict_scene(str(model), inputs, result, options, running, target=target).files:
+        out.print(f"wrote {file}", highlight=False, markup=False)
+
+
+def _sensors_of(model: Path, arguments: Sequence[str]) -> dict[str, list[str]]:
+    """By key the files that stand after `--KEY`."""
+    if str(model).startswith("--"):
+        raise InputError(f"give the model first, then {model}")
+    found: dict[str, list[str]] = {}
+    key = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            name, equals, value = argument.removeprefix("--").partition("=")
+            key = name
+            if key in found:
+                raise InputError(f"--{key} stands twice; give all of its files after one")
+            found[key] = [value] if equals else []
+        elif not key:
+            raise InputError(f"{argument}: of which sensor? Give it as --SENSOR {argument}")
+        else:
+            found[key].append(argument)
+    for name, files in found.items():
+        if not files:
+            raise InputError(f"--{name}: no files stand after it, and it is no other option (msgfm predict --help)")
+    return found
+
+
+def _bands_of(texts: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        key, equals, names = text.partition("=")
+        if not (key and equals and names):
+            raise InputError(f"--bands {text}: write SENSOR=B02,B03,...")
+        found[key] = names.split(",")
+    return found
