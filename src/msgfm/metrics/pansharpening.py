@@ -67,7 +67,7 @@ class SharpeningMetrics:
         """Scores the images of a batch.
 
         Args:
-            prediction: (B, C, H, W) in the unit of `coarse`, NaN where there is no data; what is infinite is none either.
+            prediction: (B, C, H, W) in the unit of `coarse`, NaN (or infinite) where there is no data.
             coarse: (B, C, h, w) the multispectral images on their own grid.
             pan: (B, 1, H, W) the panchromatic images.
 

@@ -19,8 +19,8 @@ class TaskBatch:
             `UNLABELLED` where there is none; (B, C, H, W) float of an image in physical units, NaN for no data.
         names: of the samples; `sample#row,column` for a window of one.
         bad: messages of samples that could not be read and were replaced by the next.
-        clouds: (B,) share of the image to restore that is under clouds, 0-1; NaN where it cannot be told
-            (`clouds.py`); None where the task is no restoration.
+        clouds: (B,) share of the image to restore that is under clouds, 0-1, of the whole image for each of its
+            windows; NaN where it cannot be told (`clouds.py`), and in training; None where the task is no restoration.
     """
 
     images: dict[str, Tensor]

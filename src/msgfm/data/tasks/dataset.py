@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -131,17 +131,14 @@ class TaskDataset(Dataset[TaskBatch]):
         window, read = self._read(key.sample, bad)
         layers = self._cut(read, window, rng)
         if self.training:
-            layers = self._change(layers, rng)
-        if isinstance(self.task, Restoration):
-            layers[TARGET] = self._centred(layers[TARGET])
+            layers = self._centred(self._change(layers, rng))
         size = layers[next(iter(layers))].shape[-2:]
         images = {
             image.key: self._tensor(layers.get(image.key), len(self._cards[image.key].bands), size)
             for image in self.inputs
         }
         target = torch.from_numpy(np.array(layers.get(TARGET, read.label), order="C"))
-        clouds = cloud_share(layers, self.task, self._cards) if isinstance(self.task, Restoration) else np.nan
-        return _Item(images=images, target=target, clouds=clouds, name=self._name(window))
+        return _Item(images=images, target=target, clouds=read.clouds, name=self._name(window))
 
     def _read(self, number: int, bad: list[str]) -> tuple[Window, ReadSample]:
         """A window and its sample; in training the next readable one, and what could not be read is added to `bad`."""
@@ -158,8 +155,16 @@ class TaskDataset(Dataset[TaskBatch]):
     def _read_sample(self, position: int) -> ReadSample:
         """The sample; the one read last is kept, for its other windows follow in evaluation."""
         if self._last is None or self._last[0] != position:
-            self._last = position, self._reader.read(*self._samples[position])
+            read = self._reader.read(*self._samples[position])
+            self._last = position, read if self.training else self._judged(read)
         return self._last[1]
+
+    def _judged(self, read: ReadSample) -> ReadSample:
+        """What is said of a whole image in evaluation, whatever the windows: its clouds, the level of its heights."""
+        if not isinstance(self.task, Restoration):
+            return read
+        clouds = cloud_share(read.layers, self.task, self._cards)
+        return replace(read, layers=self._centred(read.layers), clouds=clouds)
 
     def _cut(self, read: ReadSample, window: Window, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """The square that the model sees."""
@@ -194,13 +199,13 @@ class TaskDataset(Dataset[TaskBatch]):
             }
         return layers
 
-    def _centred(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Heights to predict from images that have none are those above the square's own mean."""
+    def _centred(self, layers: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Heights to predict from images that have none are those above the mean of these layers."""
         alone = isinstance(self.task, Restoration) and self.task.over is None
-        if not alone or self._cards[TARGET].centre != "image" or not np.isfinite(target).any():
-            return target
-        heights = target.astype(np.float64)
-        return np.asarray(heights - np.nanmean(heights), np.float32)
+        if not alone or self._cards[TARGET].centre != "image" or not np.isfinite(layers[TARGET]).any():
+            return layers
+        heights = layers[TARGET].astype(np.float64)
+        return layers | {TARGET: np.asarray(heights - np.nanmean(heights), np.float32)}
 
     def _tensor(self, layer: NDArray[np.generic] | None, bands: int, size: tuple[int, ...]) -> Tensor:
         if layer is None:

@@ -30,10 +30,12 @@ class ReadSample:
     Args:
         layers: images by key (C, H, W), bands as the inputs name them; and, by `TARGET`, a mask (H, W) or an image.
         label: of an image that is classified.
+        clouds: share of an image to restore that is under clouds, in evaluation; NaN where it is not known.
     """
 
     layers: dict[str, NDArray[np.generic]]
     label: NDArray[np.generic] = field(default_factory=lambda: np.zeros(0))
+    clouds: float = np.nan
 
 
 @dataclass(frozen=True, kw_only=True)
