@@ -17,12 +17,13 @@ from msgfm.models.tasks import Classification, Restoration, Segmentation
 from msgfm.sensors import load_sensor
 from msgfm.training.finetuning.build import set_training
 from msgfm.training.finetuning.config import FinetuneOptimConfig, LossConfig
-from msgfm.training.finetuning.losses import TaskLoss, spectral_angle
-from msgfm.training.finetuning.neighbours import TEMPERATURE, weigh_neighbours
+from msgfm.training.finetuning.losses import LossOfModel, TaskLoss, spectral_angle
+from msgfm.training.finetuning.neighbours import weigh_neighbours
 from msgfm.training.finetuning.predicting import Predicted, join_windows
 from msgfm.training.finetuning.schedule import learning_rate, make_optimizer
 from msgfm.training.finetuning.scoring import value_range
 from msgfm.training.finetuning.step import State
+from msgfm.training.finetuning.train import is_better
 
 ABC = ("a", "b", "c")
 
@@ -72,6 +73,32 @@ def test_several_labels_are_a_binary_cross_entropy_each() -> None:
     p = [1 / (1 + math.exp(-value)) for value in (0.3, -2.0, 1.0)]
     expected = -(math.log(p[0]) + math.log(1 - p[1]) + 3 * math.log(1 - p[2])) / 3
     assert float(loss(logits, target)) == pytest.approx(expected, rel=1e-5)
+
+
+class Balanced(nn.Module):
+    """A model of one parameter, which is its logit of the first class and what its mixtures are out of balance by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameter = nn.Parameter(torch.tensor(3.0))
+        self.auxiliary = torch.zeros(())
+
+    def forward(self, images: dict[str, Tensor]) -> Tensor:
+        self.auxiliary = self.parameter**2
+        return torch.stack([self.parameter, torch.zeros(())])[None].expand(len(images["x"]), 2)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_balancing_of_mixtures_is_learnt_beside_the_task(weight: float) -> None:
+    model = Balanced()
+    losses = LossOfModel(model, LossConfig(auxiliary_weight=weight), Classification(classes=("a", "b")), None)
+    found = losses({"x": torch.zeros(2, 1)}, torch.tensor([1, 1]))
+    found.loss.backward()
+    of_task, slope = math.log(1 + math.exp(3)), 1 / (1 + math.exp(-3))
+    assert float(found.task) == pytest.approx(of_task)
+    assert float(found.auxiliary) == 9
+    assert float(found.loss.detach()) == pytest.approx(of_task + weight * 9)
+    assert float(model.parameter.grad or 0) == pytest.approx(slope + weight * 6)
 
 
 def test_a_weight_of_no_class_is_refused() -> None:
@@ -146,6 +173,17 @@ def test_windows_are_put_together_as_they_were_cut() -> None:
     assert joined.clouds == pytest.approx(3.0)
 
 
+def test_windows_of_which_clouds_are_not_known_do_not_count() -> None:
+    piece = torch.zeros(2, 4, 4)
+    shares = [math.nan, 0.2, 0.4]
+    parts = [
+        (Window(0, 0, 4 * i, 4, 12), Predicted(name=f"x#0,{4 * i}", output=piece, target=piece, clouds=share))
+        for i, share in enumerate(shares)
+    ]
+    assert join_windows(parts).clouds == pytest.approx(0.3)
+    assert math.isnan(join_windows(parts[:1]).clouds)
+
+
 def test_what_fills_a_small_image_up_is_cut_off() -> None:
     piece = torch.arange(2 * 16).view(2, 4, 4).float()
     predicted = Predicted(name="small#1", output=piece, target=piece, clouds=math.nan)
@@ -159,10 +197,18 @@ def test_neighbours_vote_by_their_likeness() -> None:
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
     query = torch.tensor([[1.0, 0.0]])
     shares = weigh_neighbours(query, bank, labels, 2)[0]
-    votes = [math.exp(1 / TEMPERATURE), math.exp(float(bank[1, 0]) / TEMPERATURE)]
+    votes = [math.exp(1 / 0.07), math.exp(float(bank[1, 0]) / 0.07)]  # DINO's temperature
     assert float(shares[0]) == pytest.approx(votes[0] / sum(votes), rel=1e-4)
     assert float(shares[1]) == pytest.approx(votes[1] / sum(votes), rel=1e-4)
     assert torch.equal(weigh_neighbours(query, bank, labels, 99), weigh_neighbours(query, bank, labels, 4))
+
+
+def test_of_equal_validations_the_first_is_the_best() -> None:
+    for metric in ("mae", "accuracy"):
+        assert is_better(metric, 0.5, None)
+        assert not is_better(metric, 0.5, 0.5)
+    assert is_better("mae", 0.4, 0.5) and not is_better("mae", 0.6, 0.5)
+    assert is_better("accuracy", 0.6, 0.5) and not is_better("accuracy", 0.4, 0.5)
 
 
 def test_patience_counts_validations_since_the_best() -> None:

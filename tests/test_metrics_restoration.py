@@ -165,6 +165,16 @@ def test_on_a_gpu_as_on_the_cpu() -> None:
         assert on_gpu.scores[name] == pytest.approx(scores, nan_ok=True), name
 
 
+def test_one_band_has_no_spectrum_and_so_no_angle() -> None:
+    target = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    scores = {}
+    for bands in (1, 2):
+        metrics = RestorationMetrics(BANDS[:bands])
+        metrics.update(target.expand(-1, bands, -1, -1), target.expand(-1, bands, -1, -1))
+        scores[bands] = metrics.compute()
+    assert scores[2].keys() - scores[1].keys() == {"sam"}
+
+
 def test_of_heights_errors_are_in_metres() -> None:
     target = torch.tensor([[[100.0, 4000.0], [-3.0, NAN]]])[None]
     prediction = target + torch.tensor([[3.0, -4.0], [-5.0, 1.0]])

@@ -73,13 +73,14 @@ def test_bfloat16_says_nearly_the_same(task: str) -> None:
 
 
 def test_auxiliary_loss_is_that_of_the_mixtures() -> None:
-    model = make("classification", encoder=MIXTURE)
+    two = MIXTURE | {"moe": {"blocks": [0, 1], "num_experts": 3}}
+    model = make("classification", encoder=two)
     images = images_for(model)
     model(images)
     prepared = model.inputs(images)
     tokens = model.trunk.patch_embed["stacked"](torch.cat(list(prepared.normalised.values()), dim=1))
-    (mixture,) = model.trunk.encoder(tokens).mixtures
-    torch.testing.assert_close(model.auxiliary, mixture.auxiliary)
+    first, second = model.trunk.encoder(tokens).mixtures
+    torch.testing.assert_close(model.auxiliary, first.auxiliary + second.auxiliary)
     dense = make("classification")
     dense(images)
     assert dense.auxiliary.item() == 0
@@ -117,6 +118,8 @@ def test_features_of_a_missing_sensor_are_zeros_beside_those_of_the_others() -> 
         half = both.shape[1] // 2
         assert not one[:, :half].any()
         torch.testing.assert_close(one[:, half:], both[:, half:])
+    nothing = {key: torch.full_like(image, torch.nan) for key, image in images.items()}
+    assert not any(stage.any() for stage in model.features(nothing))
 
 
 @TRANSFERS

@@ -153,3 +153,24 @@ def test_images_that_do_not_go_together_are_named() -> None:
         InputError, match=r"rgb: image of shape \(3, 32, 32\), expected \(B, 3, H, W\) for bands R, G, B"
     ):
         module({"rgb": photo[0]})
+
+
+# ---- what is silently wrong -----------------------------------------------------------------------------------------
+
+
+def test_a_unit_is_wrong_where_nearly_all_of_a_band_is_out_of_range() -> None:
+    """Clouds and snow are out of range, too, and may cover most of an image."""
+    module = inputs("rgb")
+    image = photograph(module.cards["rgb"], height=32).clamp(0, 1)
+    image[:, 1, :26] = 7
+    module.check({"rgb": image}, allow_missing=False)
+    image[:, 1, :30] = 7
+    with pytest.raises(InputError, match=r"rgb, band G: values around 7, expected 0\.\.1"):
+        module.check({"rgb": image}, allow_missing=False)
+
+
+def test_what_is_clipped_may_be_out_of_range() -> None:
+    module = inputs("sentinel1")
+    assert module.cards["sentinel1"].clip
+    low, _ = module.cards["sentinel1"].bands[0].valid_range
+    module.check({"sentinel1": torch.full((1, 2, 8, 8), low - 5)}, allow_missing=False)

@@ -68,6 +68,16 @@ def test_stacked_embedding_is_the_sum_of_the_sensors_embeddings(kind: str) -> No
     assert {origin.how for origin in report.bands} == {"name"}
 
 
+@KINDS
+def test_norm_of_a_stacked_embedding_lies_between_those_of_the_sensors(kind: str) -> None:
+    source = pretrained("sentinel1", "dsm", kind=kind)
+    model, _ = transferred(source, ["dsm", "sentinel1"])
+    one, other = (source.patch_embed[name].get_submodule("norm") for name in ("sentinel1", "dsm"))
+    norm = model.trunk.patch_embed[STACKED].get_submodule("norm")
+    for name in ("weight", "bias"):
+        torch.testing.assert_close(getattr(norm, name), (getattr(one, name) + getattr(other, name)) / 2)
+
+
 def test_stacked_embedding_can_learn_to_mix_inputs() -> None:
     model, _ = transferred(pretrained("sentinel1", "sentinel2"), ["sentinel1", "sentinel2"])
     convolution = cast(ConvPatchEmbed, model.trunk.patch_embed[STACKED]).conv
@@ -135,6 +145,19 @@ def test_known_sensors_are_normalised_as_in_pretraining() -> None:
     in_percent = [rgb.with_setting("unit", "%"), *CARDS[:3]]
     with pytest.raises(InputError, match="sensor rgb, band R: in %, the pretrained model had it in 1"):
         transferred(source, ["rgb"], sensors=in_percent)
+
+
+def test_known_sensors_are_clipped_as_in_pretraining() -> None:
+    clipped = load_sensor("sentinel1").with_setting("valid_range", [-18.0, -6.0])
+    assert clipped.clip
+    source = pretrained(clipped, "rgb")
+    image = photograph(clipped)
+    assert ((image < -18) | (image > -6)).any()
+    wanted = source.encode({"sentinel1": image})["sentinel1"][0]
+    for given in (load_sensor("sentinel1"), clipped.with_setting("clip", False)):
+        model, report = transferred(source, ["sentinel1"], sensors=[given, *CARDS[1:]])
+        assert report.statistics == ("sentinel1",)
+        torch.testing.assert_close(model.features({"sentinel1": image})[0], wanted)
 
 
 # ---- bands and sensors that pretraining did not see -----------------------------------------------------------------

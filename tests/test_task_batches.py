@@ -10,6 +10,7 @@ import torch
 from task_data import batch, image, load, mask, positions, save, write_labelled, write_masked
 
 from msgfm.data.records import Sample
+from msgfm.data.tasks.augment import random_corner
 from msgfm.models.tasks import ChangeDetection, Classification, Segmentation
 
 KEYS = "sentinel1 rgb"
@@ -45,6 +46,13 @@ def test_without_augmentation_crops_are_not_turned(masked: Path) -> None:
     place = place_of(batch(data.train).images["rgb"])
     assert (place[:, 0, 1] - place[:, 0, 0] == 1).all()
     assert (place[:, 1, 0] - place[:, 0, 0] == 20).all()
+
+
+def test_crops_may_lie_anywhere_in_the_image() -> None:
+    rng = np.random.default_rng(0)
+    corners = {random_corner(5, 4, 3, rng) for _ in range(300)}
+    assert corners == {(row, column) for row in range(3) for column in range(2)}
+    assert random_corner(3, 2, 3, rng) == (0, 0)
 
 
 def test_an_epoch_has_as_many_crops_as_make_up_an_image(masked: Path) -> None:

@@ -11,6 +11,8 @@ from small_runs import run
 from task_data import batch, image, load, positions, save, write_masked
 
 from msgfm.data.records import Sample, read_manifest
+from msgfm.data.tasks.clouds import cloud_share
+from msgfm.data.tasks.read import TARGET
 from msgfm.data.tasks.wald import degrade
 from msgfm.errors import InputError
 from msgfm.geo.raster import read_bands
@@ -98,6 +100,25 @@ def test_without_a_panchromatic_image_there_is_no_full_resolution(sharp: Path) -
     assert data.splits.keys() == {"train", "test"}
 
 
+def test_at_full_resolution_nothing_is_finer_than_the_panchromatic_image(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def sample(name: str, height: int) -> Sample:
+        images = (
+            image(tmp_path, "worldview3", name, rng.integers(100, 900, (8, 16, 24)).astype(np.uint16)),
+            image(tmp_path, "worldview3_pan", name, rng.integers(100, 900, (1, 64, 96)).astype(np.uint16)),
+            image(tmp_path, "dsm", name, rng.uniform(0, 9, (1, height, height * 3 // 2)).astype(np.float32)),
+        )
+        return Sample(sample=name, scene=name, split="test", images=images)
+
+    manifest = save(tmp_path, [sample("finer", 128), sample("coarser", 32)])
+    task = restoration("worldview3", "worldview3")
+    settings = {"image_size": 24, "train": "test", "val": None, "wald": 4}
+    data = load(manifest, task, "worldview3 worldview3_pan dsm", **settings)
+    assert data.full_resolution is not None
+    assert [one.sample for one in data.full_resolution.dataset.samples] == ["coarser"]
+
+
 def test_the_ratio_of_images_as_they_are(sharp: Path) -> None:
     listed = read_manifest(sharp)
     fine, coarse = (
@@ -181,6 +202,18 @@ def test_clouds_by_the_rule_are_those_of_the_worlds_masks(clouds: Path, tmp_path
     assert float((known - told).abs().mean()) < 0.15
 
 
+def test_what_is_brighter_by_more_than_4_percent_of_reflectance_is_a_cloud() -> None:
+    rgb = load_sensor("sentinel2").select(["B04", "B03", "B02", "B08"])
+    target = np.full((4, 8, 8), 0.1, np.float32)
+    cloudy = target.copy()
+    cloudy[:3, :2] += 0.045
+    cloudy[:3, 2:4] += 0.035
+    cloudy[3, 4:] += 0.5  # near infrared alone, as of grass that grew
+    layers = {"sentinel2@cloudy": cloudy, TARGET: target}
+    cards = {"sentinel2@cloudy": rgb, TARGET: rgb}
+    assert cloud_share(layers, restoration("sentinel2", "sentinel2@cloudy"), cards) == 0.25
+
+
 def test_the_cloudy_image_is_never_dropped(clouds: Path) -> None:
     task = restoration("sentinel2", "sentinel2@cloudy")
     settings = {"train": "all", "val": None, "test": None, "image_size": 64, "sensor_dropout": 0.8}
@@ -194,6 +227,8 @@ def test_the_panchromatic_image_has_one_band_in_the_visible() -> None:
     cards = {name: load_sensor(name) for name in names}
     cards["sentinel1"] = cards["sentinel1"].select(["VV"])
     cards["landsat8"] = cards["landsat8"].select(["B10"])  # thermal
+    assert find_panchromatic(cards, "worldview3") == "worldview3_pan"
+    cards["landsat8"] = load_sensor("landsat8").select(["B5"])  # near infrared
     assert find_panchromatic(cards, "worldview3") == "worldview3_pan"
     cards["landsat8"] = load_sensor("landsat8").select(["B8"])
     with pytest.raises(InputError, match="worldview3_pan and landsat8 all have one band in the visible"):
