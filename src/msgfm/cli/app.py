@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from msgfm.errors import InputError
 from msgfm.training.progress import make_console
@@ -49,7 +49,7 @@ def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
             try:
                 return command(*args, **kwargs)
             except InputError as error:
-                errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+                errors.print(Text.assemble(("error:", "bold red"), f" {error}"))
                 raise typer.Exit(2) from error
 
     return wrapped
@@ -58,7 +58,7 @@ def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
 def tell_left_out(messages: Iterable[str]) -> None:
     """What was left out, a line each."""
     for message in messages:
-        errors.print(f"left out: {escape(message)}", highlight=False)
+        errors.print(f"left out: {message}", highlight=False)
 
 
 def given_options(context: typer.Context) -> frozenset[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from msgfm.cli.app import data_app, given_options, out, reports_input_errors, tell_left_out
 from msgfm.cli.checks import ACCEPT_HELP
@@ -146,4 +145,4 @@ def _show_pairs(found: Found) -> None:
             cloud = f", cloud {max(clouds):.0f} %" if clouds else ""
             orbit = f", {one.items[0].orbit_state}" if one.items[0].orbit_state else ""
             parts.append(f"{one.sensor} {one.time:%Y-%m-%d %H:%M} ({len(one.items)} items{orbit}{cloud})")
-        out.print(f"  {pair.days_apart:.2f} days apart: {escape('; '.join(parts))}", highlight=False, soft_wrap=True)
+        out.print(f"  {pair.days_apart:.2f} days apart: {'; '.join(parts)}", highlight=False)

@@ -47,6 +47,6 @@ def compare(
     table, notes = compare_runs(runs, split=split, metrics=metric or [], by=by.value if by else None, target=target)
     out.print(table)
     for note in notes:
-        out.print(note, markup=False, highlight=False)
+        out.print(note, highlight=False)
     if target:
-        out.print(f"wrote {target}", markup=False, highlight=False)
+        out.print(f"wrote {target}", highlight=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from msgfm.cli.app import data_app, errors, out, reports_input_errors, tell_left_out
 
@@ -71,7 +70,7 @@ def data_stats(
         paths = card_paths(card, list(measurement.sensors))
         origins = {name: _origin(name, names, contents, split, cloudy) for name in paths}
         for note in write_cards(paths, measurement.sensors, origins):
-            errors.print(escape(note), highlight=False)
+            errors.print(note, highlight=False)
         for path in paths.values():
             out.print(f"wrote {path}", highlight=False)
 
@@ -135,4 +134,4 @@ def data_synth(
         layout, _, options = KINDS[kind].index_as.partition(" ")
         root, manifest = (shlex.quote(str(folder / name)) for name in (kind, f"{kind}.parquet"))
         command = " ".join(filter(None, ("msgfm data index", layout, root, options, "--out", manifest)))
-        out.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"  {command}", highlight=False)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from msgfm.cli.app import data_app, out, reports_input_errors
 
@@ -30,4 +29,4 @@ def data_download(
 
     folder = download(name, root)
     layout = DOWNLOADS[name].layout
-    out.print(escape(f"{name} is in {folder}; next: msgfm data index {layout} {folder}"), highlight=False)
+    out.print(f"{name} is in {folder}; next: msgfm data index {layout} {folder}", highlight=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from msgfm.cli.app import data_app, given_options, out, reports_input_errors, tell_left_out
 from msgfm.cli.checks import ACCEPT_HELP
@@ -114,7 +113,7 @@ def data_index(
         out.print(line, highlight=False)
     out.print(f"wrote {manifest}, digest {result.manifest.digest[:16]}", highlight=False)
     more = f"msgfm data check {shlex.quote(str(manifest))} says more"
-    out.print(f"{report.summary()} ({escape(more)})", highlight=False, soft_wrap=True)
+    out.print(f"{report.summary()} ({more})", highlight=False)
 
 
 def _summary(result: IndexResult) -> list[str]:
@@ -131,4 +130,4 @@ def _summary(result: IndexResult) -> list[str]:
         lines.append(f"masks: {masks}, with {'; '.join(pixels)}")
     if result.manifest.subset:
         lines.append(f"subset: {result.manifest.subset}")
-    return [escape(line) for line in lines]
+    return lines

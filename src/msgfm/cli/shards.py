@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from msgfm.cli.app import data_app, errors, out, reports_input_errors, stoppable, tell_left_out
 
@@ -77,7 +77,7 @@ def data_verify(
 
     damage = verify_shards(target)
     for problem in damage:
-        errors.print(f"[bold red]damaged:[/] {escape(problem)}", highlight=False)
+        errors.print(Text.assemble(("damaged:", "bold red"), f" {problem}"))
     if damage:
         raise typer.Exit(2)
     out.print(f"{target} is as it was written", highlight=False)

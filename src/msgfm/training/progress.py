@@ -18,10 +18,11 @@ _PIPE_WIDTH = 200
 def make_console(*, stderr: bool = False) -> Console:
     """A console whose lines are never broken; in a file or a pipe, tables take the width that they need.
 
-    Names are shown as they are: rich would make a picture of `:sun:`.
+    Names are shown as they are: rich would make a picture of `:sun:` and a style of `[red]`, and end with an error at
+    `[/y]`. What is to have a style is a `rich.text.Text`.
     """
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, soft_wrap=True, emoji=False, width=None if terminal else _PIPE_WIDTH)
+    return Console(stderr=stderr, soft_wrap=True, emoji=False, markup=False, width=None if terminal else _PIPE_WIDTH)
 
 
 class TrainingProgress:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group as Parts
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from msgfm.data.checks.findings import KINDS, SEVERITIES, Finding, Group, Severity, require_no_errors
 
@@ -77,7 +78,7 @@ class Report:
             rest = self.counts[group] - len(shown)
             more = f"[dim]and {rest} more (--json lists all)[/]" if rest else ""
             lines = [f"[italic]{escape(KINDS[kind])}[/]", *(_shown(one) for one in shown), *([more] if more else [])]
-            table.add_row(name, str(self.counts[group]), "\n".join(lines))
+            table.add_row(Text.from_markup(name), str(self.counts[group]), Text.from_markup("\n".join(lines)))
         return Parts(*([table] if self.counts else []), self.summary())
 
     def summary(self) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from msgfm.data.statistics.bands import BandStatistics
@@ -50,7 +49,7 @@ def _shares(title: str, what: str, counts: Mapping[str, int], total: int, captio
     for heading in (what, "share"):
         table.add_column(heading, justify="right")
     for name, number in counts.items():
-        table.add_row(escape(name), str(number), f"{number / max(total, 1):.2%}")
+        table.add_row(name, str(number), f"{number / max(total, 1):.2%}")
     return table
 
 

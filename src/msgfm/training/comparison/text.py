@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from msgfm.training.comparison.table import BOLD_RULE, Cell, Comparison, Row
 
@@ -18,10 +18,10 @@ def rich_table(comparison: Comparison) -> Table:
     """For the terminal."""
     table = Table(title=comparison.title, title_justify="left", box=SIMPLE_HEAD)
     for i, heading in enumerate(headings(comparison)):
-        table.add_column(escape(heading), justify="right" if i else "left")
+        table.add_column(heading, justify="right" if i else "left")
     for row, shown in shown_rows(comparison):
-        cells = [f"[bold]{text}[/]" if bold else text for text, bold in shown]
-        table.add_row(escape(row.name), str(row.seeds or ""), *cells, style="" if row.seeds else "dim")
+        cells = [Text(text, "bold" if bold else "") for text, bold in shown]
+        table.add_row(row.name, str(row.seeds or ""), *cells, style="" if row.seeds else "dim")
     return table
 
 

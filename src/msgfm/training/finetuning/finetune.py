@@ -18,6 +18,7 @@ from torch.optim import AdamW
 
 from msgfm.data.tasks import load_task_data, require_disjoint
 from msgfm.files import lock_folder, remove_unfinished
+from msgfm.models.baselines.rules import RuleBackbone
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import save_pretrained
@@ -66,6 +67,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
     """
     console = console or make_console(stderr=True)
     require_loggers(config.log)
+    config = _with_whole_images(config)
     seeds = seeds_to_run(config, resume)
     _end_complete_seeds([seed_folder(config.out, seed) for seed in config.seeds if seed not in seeds], console)
     if not seeds:
@@ -101,6 +103,13 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
         end_ranks()
 
 
+def _with_whole_images(config: FinetuneConfig) -> FinetuneConfig:
+    """The recipe of a rule that restores images, as it is scored: means and gains of a rule are those of the image."""
+    if not (isinstance(config.backbone, RuleBackbone) and isinstance(config.task, Restoration)):
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"window_size": "image"})})
+
+
 @rank_zero_only
 def _end_complete_seeds(folders: Iterable[Path], console: Console) -> None:
     """Report and model card of seeds that are complete but were killed before these were written."""
@@ -127,7 +136,7 @@ def describe(console: Console, plan: Plan, model: DownstreamModel, report: Trans
     for name, one in data.splits.items():
         console.print(f"  {name}: {len(one.samples)} samples, digest {data.digests[name]}", highlight=False)
     for note in (*data.notes, *report.describe()):
-        console.print(f"  {note}", markup=False, highlight=False)
+        console.print(f"  {note}", highlight=False)
 
 
 def _run_seed(fabric: Fabric, plan: Plan, pretrained: MsGFM | None, checkpoint: Found | None, console: Console) -> int:
@@ -245,5 +254,5 @@ def _finish(
     end_run(plan.folder)
     console.print(scores_table(plan, scores))
     for message in state.bad:
-        console.print(f"left out: {message}", markup=False, highlight=False)
+        console.print(f"left out: {message}", highlight=False)
     console.print(f"done: {plan.folder}  (open report.html there; load with msgfm.from_pretrained)")

@@ -90,7 +90,7 @@ def write_outcome(
         temporary.write_text(json.dumps(facts, indent=1))
     write_report(config.out, scores, facts)
     for message in bad:
-        console.print(f"left out: {message}", markup=False, highlight=False)
+        console.print(f"left out: {message}", highlight=False)
     console.print(f"done: {config.out}  (open {config.out / 'report.html'}; load with msgfm.from_pretrained)")
 
 
