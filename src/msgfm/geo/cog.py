@@ -22,7 +22,7 @@ from rasterio.shutil import copy
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.geo.raster import LOCAL_OPTIONS, quiet
-from msgfm.geo.spec import RasterSpec
+from msgfm.geo.spec import RasterSpec, class_tags
 from msgfm.progress import show_size
 
 _BLOCK_PX = 512
@@ -190,8 +190,7 @@ def _virtual_raster(parts: Sequence[Part], spec: RasterSpec) -> str:
 
 
 def _tags(spec: RasterSpec) -> dict[str, str]:
-    classes = {f"class_{one.value}": one.name for one in spec.classes}
-    return {"AREA_OR_POINT": "Area", **classes, **spec.tags}
+    return {"AREA_OR_POINT": "Area", **class_tags(spec.classes), **spec.tags}
 
 
 def _virtual_band(parts: Sequence[Part], spec: RasterSpec, band: int) -> list[str]:

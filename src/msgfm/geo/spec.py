@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
 
 Colour = tuple[int, int, int]
+_CLASS_TAG = "class_"  # and the value: GeoTIFF itself has colours of classes, but no names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,3 +147,14 @@ def _holds(dtype: str, value: float) -> bool:
     if kind.kind == "f":
         return True
     return float(value).is_integer() and np.iinfo(kind).min <= value <= np.iinfo(kind).max
+
+
+def class_tags(classes: Sequence[RasterClass]) -> dict[str, str]:
+    """The tags in which a file keeps the names of its classes."""
+    return {f"{_CLASS_TAG}{one.value}": one.name for one in classes}
+
+
+def tagged_classes(tags: Mapping[str, str]) -> dict[int, str]:
+    """Names of classes by value, as a file's tags have them."""
+    numbered = {key.removeprefix(_CLASS_TAG): name for key, name in tags.items() if key.startswith(_CLASS_TAG)}
+    return {int(number): name for number, name in numbered.items() if number.isdecimal()}
