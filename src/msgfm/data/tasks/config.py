@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +27,7 @@ class DataConfig(Config):
         seed: of these three draws.
         image_size: side of what the model sees, in pixels of the finest image. In training a random square, in
             evaluation the windows that tile the image; smaller images are filled up with no data.
-        window_size: side of the windows in evaluation; null is `image_size`.
+        window_size: side of the windows in evaluation; null is `image_size`; `image` sees whole images, one at a time.
         resize: whole images are brought to `image_size` instead (classification).
         augment: flips and quarter turns of training samples.
         jitter: how much their brightness and contrast change, in the card's standard deviations (no restoration).
@@ -50,7 +50,7 @@ class DataConfig(Config):
     fold: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     image_size: int = Field(default=192, ge=1)
-    window_size: int | None = Field(default=None, ge=1)
+    window_size: Annotated[int, Field(ge=1)] | Literal["image"] | None = None
     resize: bool = False
     augment: bool = True
     jitter: float = Field(default=0.0, ge=0, lt=1)
@@ -76,6 +76,6 @@ class DataConfig(Config):
         return self
 
     @property
-    def evaluated_size(self) -> int:
-        """Side of the windows in evaluation."""
-        return self.window_size or self.image_size
+    def evaluated_size(self) -> int | None:
+        """Side of the windows in evaluation; None is the whole image."""
+        return None if self.window_size == "image" else self.window_size or self.image_size

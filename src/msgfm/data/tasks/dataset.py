@@ -56,7 +56,8 @@ class TaskDataset(Dataset[TaskBatch]):
 
     In training a window only says which image a random square is taken from: an epoch sees as many squares of each
     image as make up its area. In evaluation nothing is random; windows of one image follow each other, the last of a
-    row or column moved back to end at its edge. An image that is classified is one window.
+    row or column moved back to end at its edge. An image that is classified is one window. With `size` None every
+    window is a whole image; these may have different sizes, so that a batch holds one.
 
     Args:
         manifests: samples with the images of the task alone.
@@ -83,7 +84,7 @@ class TaskDataset(Dataset[TaskBatch]):
     ) -> None:
         self.inputs, self.task, self.config = tuple(inputs), task, config
         self.training, self.seed = training, seed
-        self.size = config.image_size if training else config.evaluated_size
+        self.size: int | None = config.image_size if training else config.evaluated_size
         self._cards = {image.key: image.card(list(cards.values())) for image in self.inputs}
         if isinstance(task, Restoration):
             self._cards[TARGET] = task.target.card(list(cards.values()))
@@ -168,6 +169,8 @@ class TaskDataset(Dataset[TaskBatch]):
 
     def _cut(self, read: ReadSample, window: Window, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """The square that the model sees."""
+        if self.size is None:
+            return read.layers
         if self.config.resize:
             size = (self.size, self.size)
             return {key: resample(image.astype(np.float32), size) for key, image in read.layers.items()}
@@ -214,12 +217,13 @@ class TaskDataset(Dataset[TaskBatch]):
 
     def _name(self, window: Window) -> str:
         name = self._samples[window.sample][1].sample
-        alone = self.training or isinstance(self.task, Classification) or max(window[3:]) <= self.size
-        return name if alone else f"{name}#{window.row},{window.column}"
+        if self.training or isinstance(self.task, Classification) or self.size is None or max(window[3:]) <= self.size:
+            return name
+        return f"{name}#{window.row},{window.column}"
 
     def _windows_of(self, position: int) -> list[Window]:
         height, width = self._reader.grid_of(self._samples[position][1])
-        if isinstance(self.task, Classification):
+        if isinstance(self.task, Classification) or self.size is None:
             return [Window(position, 0, 0, height, width)]
         if self.training:
             return [Window(position, 0, 0, height, width)] * max(round(height * width / self.size**2), 1)

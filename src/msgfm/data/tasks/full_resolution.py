@@ -103,7 +103,8 @@ def full_resolution(
         return None, f"no sample of test has {pan} on the finest grid, so none is scored at full resolution"
     whole = config
     if config.wald is not None:
-        whole = config.model_copy(update={"wald": None, "window_size": config.evaluated_size * config.wald})
+        size = config.evaluated_size
+        whole = config.model_copy(update={"wald": None, "window_size": "image" if size is None else size * config.wald})
     dataset = build(chosen, config=whole, training=False)
     return FullResolution(dataset=dataset, manifests=chosen, coarse=coarse, pan=pan), ""
 

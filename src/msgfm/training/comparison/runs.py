@@ -222,6 +222,8 @@ def _require_one_test(run: Run, split: str) -> None:
                 f"{_truths(run, split)}; evaluate them on the same manifest"
             )
 
+    if size == "image":
+        return "whole images"
 
 def _note_different_settings(run: Run) -> list[str]:
     """Names settings in which the seeds of a run differ: their mean is then that of different trainings."""

@@ -46,7 +46,7 @@ def check_samples(plan: Plan, console: Console) -> None:
 def _check(plan: Plan, split: str, dataset: TaskDataset, chosen: Sequence[int]) -> None:
     wanted = set(chosen)
     numbers = [i for i, window in enumerate(dataset.windows) if window.sample in wanted]
-    order = InOrder(numbers, plan.config.batch_size)
+    order = InOrder(dataset, numbers, plan.config.batch_size)
     task = plan.model.task
     # images without any data are refused when they are read
     picks = split == "val" and len(chosen) == len(dataset.samples) and not isinstance(task, Restoration)

@@ -48,7 +48,8 @@ def evaluate_full_resolution(plan: Plan, split: str, predictor: Predictor) -> di
     full = plan.data.full_resolution
     if full is None:
         return {}
-    larger = full.dataset.size / plan.config.data.evaluated_size
-    predictor = replace(predictor, batch_size=max(1, round(predictor.batch_size / larger**2)))
+    size, reduced = full.dataset.size, plan.config.data.evaluated_size
+    if size is not None and reduced is not None:
+        predictor = replace(predictor, batch_size=max(1, round(predictor.batch_size * (reduced / size) ** 2)))
     name = f"{split}{FULL_RESOLUTION}"
     return {name: write_split(plan, name, full.dataset, predictor, FullResolutionScorer(full))}

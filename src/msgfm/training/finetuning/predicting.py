@@ -68,11 +68,11 @@ class Predictor:
 
     def over(self, dataset: TaskDataset, what: str) -> Iterator[Predicted]:
         """Predicts a split, image by image in its order; `what` is shown beside the bar."""
-        outputs = closing(load_batches(dataset, InOrder(range(len(dataset)), self.batch_size), self.num_workers))
-        with outputs as batches:
+        order = InOrder(dataset, range(len(dataset)), self.batch_size)
+        with closing(load_batches(dataset, order, self.num_workers)) as batches:
             windows = iter(dataset.windows)
             parts: list[tuple[Window, Predicted]] = []
-            for batch in track(batches, what, -(-len(dataset) // self.batch_size)):
+            for batch in track(batches, what, len(order)):
                 for predicted in _split(batch, self(batch)):
                     window = next(windows)
                     if parts and parts[0][0].sample != window.sample:
@@ -87,10 +87,10 @@ class Predictor:
 
 
 class InOrder(Sampler[list[SampleKey]]):
-    """Windows of a split by their numbers, in the order given."""
+    """Windows of a data set by their numbers, in the order given; whole images one by one."""
 
-    def __init__(self, numbers: Sequence[int], batch_size: int) -> None:
-        self.numbers, self.batch_size = numbers, batch_size
+    def __init__(self, dataset: TaskDataset, numbers: Sequence[int], batch_size: int) -> None:
+        self.numbers, self.batch_size = numbers, 1 if dataset.size is None else batch_size
 
     def __len__(self) -> int:
         return math.ceil(len(self.numbers) / self.batch_size)

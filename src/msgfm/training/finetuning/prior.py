@@ -39,7 +39,7 @@ def _targets(config: FinetuneConfig, data: TaskData) -> Iterator[Tensor]:
         for sample in data.train.samples:
             yield torch.from_numpy(labels.of_image(sample))[None]
         return
-    order = InOrder(range(len(data.train)), config.batch_size)
+    order = InOrder(data.train, range(len(data.train)), config.batch_size)
     with closing(load_batches(data.train, order, config.hardware.num_workers)) as batches:
         for batch in track(batches, "counting classes", len(order)):
             yield batch.target
