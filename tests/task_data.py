@@ -85,9 +85,10 @@ def load(
     **settings: Any,
 ) -> TaskData:
     """Data of a task; `inputs` as in recipes, with spaces between."""
-    seed = settings.pop("run_seed", 0)
+    seed, on_train = settings.pop("run_seed", 0), settings.pop("test_on_train", False)
     config = DataConfig.model_validate({"manifest": manifest} | settings)
-    return load_task_data(config, task, [InputImage.model_validate(text) for text in inputs.split()], seed=seed)
+    images = [InputImage.model_validate(text) for text in inputs.split()]
+    return load_task_data(config, task, images, seed=seed, test_on_train=on_train)
 
 
 def batch(dataset: TaskDataset | None, epoch: int = 0, numbers: Sequence[int] | None = None) -> TaskBatch:

@@ -128,6 +128,17 @@ def test_other_tasks_classes_and_data_are_refused(tmp_path: Path) -> None:
     assert "ab12ab12ab12 (24 samples) in a" in message and "ef56ef56ef56 (24 samples) in data" in message
 
 
+def test_the_same_files_that_meant_different_things_are_refused(tmp_path: Path) -> None:
+    for name, reading in (("a", "1" * 64), ("alike", "1" * 64), ("swapped", "2" * 64), ("earlier", None)):
+        folder = write_seed(tmp_path / name, 0, {"accuracy": 0.5}, seeds=(0,))
+        facts = json.loads((folder / "run.json").read_text())
+        facts["data"]["truth_readings"] = {"test": reading} if reading else {}
+        (folder / "run.json").write_text(json.dumps(facts))
+    message = refused("compare", tmp_path / "a", tmp_path / "swapped")
+    assert "a and swapped were scored on the same files of test, but these were read differently" in message
+    run("compare", tmp_path / "a", tmp_path / "alike", tmp_path / "earlier")
+
+
 def test_the_image_that_a_residual_is_added_to_is_the_models_affair(tmp_path: Path) -> None:
     task = {"kind": "restoration", "target": {"sensor": "sentinel2"}}
     write_run(tmp_path / "with", {"mae": [0.1]}, task=task | {"over": "sentinel2@cloudy"}, seeds=(0,))

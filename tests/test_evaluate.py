@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 from small_runs import files_in, refused, run
-from small_tasks import pretrain_small, write_finetune_recipe, write_task_data
+from small_tasks import CLASSES, pretrain_small, write_finetune_recipe, write_task_data
 
 from msgfm.data.records import read_manifest, write_manifest
+from msgfm.data.tasks import DataConfig, load_task_data
 from msgfm.errors import InputError
+from msgfm.models.inputs import InputImage
 from msgfm.models.tasks import Classification
 from msgfm.training.finetuning.predictions import write_predictions
 
@@ -131,6 +133,54 @@ def test_what_cannot_be_evaluated_is_refused_and_the_run_stays(
     assert "dim" in message
     assert "dark" in message
     assert {name: (run_folder / name).read_bytes() for name in files_in(run_folder)} == before
+
+
+def test_the_same_files_read_otherwise_have_scores_of_their_own(
+    run_folder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    before = {name: (copy / name).read_bytes() for name in files_in(copy)}
+    content = read_manifest(manifest)
+    brighter = content.sensors | {"rgb": content.sensors["rgb"].with_setting("offset", -20)}
+    changes = {"card of rgb": {"sensors": brighter}, "order of classes": {"classes": CLASSES[::-1]}}
+    for what, change in changes.items():
+        write_manifest(replace(content, **change), tmp_path / "other.parquet")
+        other = f"data.manifest={tmp_path / 'other.parquet'}"
+        for split in ("test", "val", "train"):
+            message = refused("evaluate", copy, "--split", split, other)
+            assert f"the files are the same, but are read with another {what};" in message
+            assert f"--split elsewhere data.test={split}" in message
+        assert what in refused("evaluate", copy, "--sensors", "all-subsets", other)
+    assert {name: (copy / name).read_bytes() for name in files_in(copy)} == before
+    run("evaluate", copy, "--split", "turned", "data.test=test", other)
+    facts = json.loads((copy / "run.json").read_text())["data"]
+    assert facts["digests"]["turned"] == facts["digests"]["test"]
+    assert facts["readings"]["turned"] != facts["readings"]["test"]
+    message = refused("evaluate", copy, "--split", "turned", "data.test=test")
+    assert "the samples of turned are not those of the run" in message
+    # a run of an earlier version, which did not note how it read
+    for field in ("readings", "truth_readings"):
+        del facts[field]
+    (copy / "run.json").write_text(json.dumps(json.loads((copy / "run.json").read_text()) | {"data": facts}))
+    run("evaluate", copy, other)
+
+
+def test_training_samples_are_the_runs_own_whatever_drew_them(manifest: Path, tmp_path: Path) -> None:
+    data: dict[str, object] = {"manifest": str(manifest), "image_size": 24, "fraction": 0.6, "val_fraction": 0.2}
+    config = DataConfig.model_validate(data)
+    digests = load_task_data(config, Classification(), [InputImage(sensor="rgb")]).digests
+    data |= {"digest": digests}
+    rule = {"kind": "rule", "rule": "class_prior"}
+    changes = {"backbone": rule, "encoder": None, "data": data, "inputs": ["rgb"]}
+    run("finetune", write_finetune_recipe(tmp_path / "r.yaml", manifest, "classification", **changes))
+    folder = tmp_path / "run" / "seed_0"
+    for split in ("train", "further"):
+        run("evaluate", folder, "--split", split, *(["data.test=all"] if split == "further" else []))
+    facts = json.loads((folder / "run.json").read_text())["data"]
+    scores = json.loads((folder / "metrics.json").read_text())
+    assert facts["digests"]["train"] == digests["train"]
+    assert scores["train"]["images"] == facts["samples"]["train"] < 8
+    assert scores["further"]["images"] == 19
 
 
 @pytest.mark.parametrize("split", ["..", ".", "/{folder}/kept", "../../kept", "a/b", "", ".hidden", "-x"])

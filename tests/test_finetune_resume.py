@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ import torch
 from small_runs import Log, files_in, invoke, read_log, refused, run, started, wait_for_step
 from small_tasks import write_finetune_recipe, write_task_data
 
+from msgfm.data.records import read_manifest, write_manifest
 from msgfm.files import write_atomically
+from msgfm.training.checkpoint import load_checkpoint
 
 EPOCHS = 4
 STEPS = 6 * EPOCHS  # 12 images for training, about two squares of each in an epoch, by 4
@@ -137,7 +140,15 @@ def test_resuming_with_other_settings_or_a_damaged_checkpoint_is_refused(whole: 
         assert "is of another run" in message
         assert named in message
     assert "--resume" in refused("finetune", whole.recipe, f"out={stopped}")
+    other = f"data.manifest={_read_otherwise(whole)}"
+    message = refused("finetune", whole.recipe, f"out={stopped}", other, "--resume")
+    assert "readings.train.card of sentinel1 was" in message
     last = stopped / "seed_4" / "checkpoints" / "step_00000006.ckpt"
+    before = last.with_name("step_00000004.ckpt")
+    earlier = load_checkpoint(before)
+    del earlier["shaping"]["readings"]  # as an earlier version wrote it
+    torch.save(earlier, left := before.with_suffix(".earlier"))
+    left.replace(before)  # which `earlier` still reads from
     content = last.read_bytes()
     last.write_bytes(content[:1000])
     assert "delete it" in refused("finetune", whole.recipe, f"out={stopped}", "--resume")
@@ -202,6 +213,24 @@ def test_a_seed_killed_after_all_but_its_report_is_ended(whole: Whole, tmp_path:
     for name in files_in(whole.out):
         assert (out / name).read_bytes() == (whole.out / name).read_bytes(), name
     assert not list(out.rglob("checkpoints"))
+
+
+def test_a_further_seed_reads_the_files_as_the_others_did(whole: Whole) -> None:
+    before = {name: (whole.out / name).read_bytes() for name in files_in(whole.out)}
+    changes = ("seeds=[4,2,7]", f"data.manifest={_read_otherwise(whole)}", "--resume")
+    message = refused("finetune", whole.recipe, f"out={whole.out}", *changes)
+    assert "run.json is of another run" in message
+    assert "readings.test.card of sentinel1 was" in message
+    assert {name: (whole.out / name).read_bytes() for name in files_in(whole.out)} == before
+
+
+def _read_otherwise(whole: Whole) -> Path:
+    """A manifest of the same files, whose radar is a decibel louder."""
+    path = whole.recipe.parent / "data" / "louder.parquet"
+    content = read_manifest(path.with_name("task.parquet"))
+    louder = content.sensors["sentinel1"].with_setting("offset", 1)
+    write_manifest(replace(content, sensors=content.sensors | {"sentinel1": louder}), path)
+    return path
 
 
 def test_there_must_be_something_to_resume(whole: Whole, tmp_path: Path) -> None:

@@ -177,6 +177,30 @@ def test_splits_that_share_samples_are_refused(labelled: Path) -> None:
         require_disjoint(data(val="test"))
 
 
+def test_training_samples_as_those_of_a_test(masked: Path, labelled: Path) -> None:
+    """The run's own, whatever drew them, in windows that tile each image, without anything at random."""
+    drawn: list[dict[str, object]] = [
+        {"fraction": 0.5, "val": None, "test": None},
+        {"val_fraction": 0.3},
+        {"folds": 5, "fraction": 0.5, "test": "train"},
+    ]
+    for settings in drawn:
+        plain = load(labelled, Classification(), "rgb", image_size=8, **settings)
+        data = load(labelled, Classification(), "rgb", image_size=8, test_on_train=True, **settings)
+        assert names(data.test) == names(data.train) == names(plain.train)
+        assert data.digests["test"] == plain.digests["train"]
+    data = load(masked, Segmentation(), "rgb", image_size=10, jitter=0.5, test_on_train=True)
+    whole = load(masked, Segmentation(), "rgb", image_size=10, test="train", val=None)
+    assert data.test is not None and whole.test is not None
+    assert data.test.windows == whole.test.windows
+    first, again, expected = batch(data.test, 0), batch(data.test, 1), batch(whole.test)
+    assert first.target.equal(again.target) and first.target.equal(expected.target)
+    assert first.images["rgb"].nan_to_num(9).equal(expected.images["rgb"].nan_to_num(9))
+    digest = {"test": data.digests["train"]}
+    with pytest.raises(InputError, match=r"data\.digest: the samples of test"):
+        load(masked, Segmentation(), "rgb", image_size=10, digest=digest, test_on_train=True)
+
+
 def test_a_mask_with_a_value_out_of_range(tmp_path: Path) -> None:
     place = positions(8, 8)
     shown = image(tmp_path, "rgb", "a", np.stack([place + 1] * 3).astype(np.uint8))

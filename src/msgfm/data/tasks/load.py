@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from msgfm.data.repeats import require_no_repeats
 from msgfm.data.shards.cache import CacheLimits
 from msgfm.data.tasks.config import DataConfig
 from msgfm.data.tasks.dataset import TaskDataset
+from msgfm.data.tasks.digests import reading_digests, samples_digest, truth_digest, truth_reading
 from msgfm.data.tasks.full_resolution import FULL_RESOLUTION, FullResolution, full_resolution
 from msgfm.data.tasks.select import AnyTask, require_images, select_samples
 from msgfm.data.tasks.splits import draw_labels, split_samples
@@ -43,6 +43,8 @@ class TaskData:
         digests: SHA-256 of the samples of each split.
         truths: SHA-256 of names and truth alone of each split: the same for whatever inputs, so that models of other
             inputs can be compared.
+        readings: of each split, SHA-256 of how its files are read, by what says so: cards, classes, values of masks.
+        truth_readings: of each split, SHA-256 of how what it is scored by is read.
         notes: what the user should know, as how many samples were left out, and why.
     """
 
@@ -55,6 +57,8 @@ class TaskData:
     ratio: float | None
     digests: dict[str, str]
     truths: dict[str, str]
+    readings: dict[str, dict[str, str]]
+    truth_readings: dict[str, str]
     notes: tuple[str, ...]
 
     @property
@@ -72,6 +76,7 @@ def load_task_data(
     *,
     seed: int = 0,
     limits: CacheLimits | None = None,
+    test_on_train: bool = False,
 ) -> TaskData:
     """Reads manifests and makes the data sets of a task.
 
@@ -82,6 +87,7 @@ def load_task_data(
         inputs: images that the model sees.
         seed: of crops, flips and whatever else is random in training; draws of splits have `config.seed`.
         limits: for shards on S3.
+        test_on_train: whether the training samples take the place of those of `test`, seen as these are.
 
     Raises:
         InputError: a manifest, its files, a split, an image or a band is not there; classes differ; too few samples
@@ -110,20 +116,22 @@ def load_task_data(
     notes = [f"{count} samples left out: {reason}" for reason, count in left_out.items()]
     splits = split_samples(selected, config)
     splits["train"] = draw_labels(splits["train"], config, one_label=_has_one_label(task))
-    digests = {name: _digest(manifests) for name, manifests in splits.items()}
-    _require_digests(config, digests)
+    _require_digests(config, {name: samples_digest(parts) for name, parts in splits.items()})
+    if test_on_train:
+        splits["test"] = splits["train"]
     cards = agree_on_cards(("", manifest) for manifest in selected)
     build = partial(TaskDataset, inputs=inputs, task=task, labels=labels, cards=cards, seed=seed)
     data = {name: build(part, config=config, training=name == "train") for name, part in splits.items()}
-    truths = {name: _digest([_truth_of(one, [_target(task)]) for one in parts]) for name, parts in splits.items()}
     full = None
     if isinstance(task, Restoration) and "test" in splits:
         full, note = full_resolution(splits["test"], config, task, inputs, cards, build)
         notes += [note] if note else []
+    target = [task.target] if isinstance(task, Restoration) else []
+    judged: dict[str, tuple[Sequence[Manifest], list[InputImage]]] = {name: (splits[name], target) for name in splits}
     if full is not None:
-        digests[f"test{FULL_RESOLUTION}"] = _digest(full.manifests)
-        judged_by = [full.coarse.key, full.pan]
-        truths[f"test{FULL_RESOLUTION}"] = _digest([_truth_of(one, judged_by) for one in full.manifests])
+        pan = [image for image in inputs if image.key == full.pan]
+        judged[f"test{FULL_RESOLUTION}"] = full.manifests, [full.coarse, *pan]
+    from_masks = config.labels_from_mask is not None
     return TaskData(
         train=data["train"],
         val=data.get("val"),
@@ -132,8 +140,12 @@ def load_task_data(
         classes=labels.classes if labels else (),
         cards=cards,
         ratio=_ratio(selected[0].samples[0], task, config.wald),
-        digests=digests,
-        truths=truths,
+        digests={name: samples_digest(parts) for name, (parts, _) in judged.items()},
+        truths={name: truth_digest(parts, by) for name, (parts, by) in judged.items()},
+        readings={name: reading_digests(parts, task, from_masks=from_masks) for name, (parts, _) in judged.items()},
+        truth_readings={
+            name: truth_reading(parts, by, task, from_masks=from_masks) for name, (parts, by) in judged.items()
+        },
         notes=tuple(notes),
     )
 
@@ -202,26 +214,6 @@ def _ratio(sample: Sample, task: AnyTask, wald: int | None) -> float | None:
     widths = {image.key: image.width for image in sample.images}
     ratio = widths[task.over] / max(widths.values())
     return ratio if ratio < 1 else None
-
-
-def _digest(manifests: Sequence[Manifest]) -> str:
-    """Of one manifest its own digest; of several that of theirs."""
-    if len(manifests) == 1:
-        return manifests[0].digest
-    return hashlib.sha256("".join(manifest.digest for manifest in manifests).encode()).hexdigest()
-
-
-def _target(task: AnyTask) -> str | None:
-    return task.target.key if isinstance(task, Restoration) else None
-
-
-def _truth_of(manifest: Manifest, keys: Sequence[str | None]) -> Manifest:
-    """The samples with what they are scored by alone: labels, masks, and some of the images."""
-    samples = [
-        replace(sample, images=tuple(image for image in sample.images if image.key in keys))
-        for sample in manifest.samples
-    ]
-    return replace(manifest, samples=tuple(samples))
 
 
 def _require_digests(config: DataConfig, digests: dict[str, str]) -> None:

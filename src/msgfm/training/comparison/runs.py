@@ -25,13 +25,23 @@ _COMPARED_OF_TASK = ("kind", "multilabel", "target")
 
 @dataclass(frozen=True, kw_only=True)
 class Seed:
-    """A finished seed and its scores on the split that is compared; `by_sensors` are those of subsets of its inputs."""
+    """A finished seed and its scores on the split that is compared.
+
+    Args:
+        folder: of the seed.
+        facts: how it came to be.
+        scores: on the split.
+        by_sensors: those of subsets of its inputs.
+        truth: SHA-256 of what they were scored by.
+        truth_reading: SHA-256 of how that was read; None where that is not known.
+    """
 
     folder: Path
     facts: RunFacts
     scores: SplitScores
     by_sensors: Mapping[str, Values]
     truth: str
+    truth_reading: str | None
 
     @property
     def label(self) -> str:
@@ -114,7 +124,10 @@ def _load_run(folder: Path, name: str, split: str) -> Run:
             continue
         missing = read_missing_sensors(seed_folder).get(split)
         by_sensors = {subset.label: subset.metrics for subset in (missing.subsets if missing else ())}
-        seeds.append(Seed(folder=seed_folder, facts=facts, scores=scores, by_sensors=by_sensors, truth=truth))
+        read = facts.data.truth_readings.get(split)
+        seeds.append(
+            Seed(folder=seed_folder, facts=facts, scores=scores, by_sensors=by_sensors, truth=truth, truth_reading=read)
+        )
     for out, numbers in expected.items():
         absent = sorted(number for number in numbers if not (out / f"seed_{number}").is_dir())
         if absent:
@@ -169,12 +182,27 @@ def _require_same_test(run: Run, first: Run, split: str) -> None:
             f"{_truths(first, split)} in {first.name} and {_truths(run, split)} in {run.name}; compare runs on the "
             f"same samples"
         )
+    _require_one_reading(run, first, split)
     for seed in run.seeds:
         own, other = (_scored_with(one, split, "wald") for one in (seed, first.seeds[0]))
         if own != other:
             raise InputError(
                 f"{first.name} and {run.name} were scored on images degraded differently: data.wald is {other} in "
                 f"{first.name} and {own} in {run.name}; compare runs with the same"
+            )
+
+
+def _require_one_reading(run: Run, first: Run, split: str) -> None:
+    """Raises `InputError` where the same files meant different things: other values of masks, or another card."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, seed in [(one.name, seed) for one in (first, run) for seed in one.seeds if seed.truth_reading]:
+        reading, where = found.setdefault(seed.truth, (str(seed.truth_reading), name))
+        if reading != seed.truth_reading:
+            raise InputError(
+                f"{f'seeds of {name}' if where == name else f'{where} and {name}'} were scored on the same files of "
+                f"{split}, but these were read differently: values of masks stood for other classes, or the card of "
+                f"the image that is restored has another unit, valid range, scale, offset or no-data number; compare "
+                f"runs on one manifest"
             )
 
 
@@ -222,8 +250,6 @@ def _require_one_test(run: Run, split: str) -> None:
                 f"{_truths(run, split)}; evaluate them on the same manifest"
             )
 
-    if size == "image":
-        return "whole images"
 
 def _note_different_settings(run: Run) -> list[str]:
     """Names settings in which the seeds of a run differ: their mean is then that of different trainings."""

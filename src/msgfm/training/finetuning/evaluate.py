@@ -32,7 +32,8 @@ from msgfm.training.finetuning.train import make_predictor
 from msgfm.training.folder import RECIPE
 from msgfm.training.hardware import make_fabric
 
-_SPLITS = ("val", "test")
+_SPLITS = ("train", "val", "test")
+"""Those of the run, by the names under which it scored them, or may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ def evaluate_run(
 
     Args:
         run: a recipe's `out`, or the folder of one seed.
-        split: `val`, `test`, or a further split of the manifest, unless `data.test=` among the overrides names it.
+        split: `val`, `test`, `train` (the samples that it was trained on, as they are), or a further split of the
+            manifest, unless `data.test=` among the overrides names it.
         overrides: changes to the recipe, as `data.manifest=...`; not of model and training. What else scores hang on,
             as the size of windows, may change under a further name alone, and is noted with the scores.
         subsets: scores every subset of the sensors instead.
@@ -72,8 +74,8 @@ def evaluate_run(
         if subsets:
             sensor_subsets(seed.config.inputs)  # one sensor alone is told before anything is read
         if data is None or before is None or (before.data, before.task) != (seed.config.data, seed.config.task):
-            data, before = _load_data(seed.config), seed.config
-        dataset = data.val if split == "val" else data.test
+            data, before = _load_data(seed.config, split), seed.config
+        dataset = data.splits.get(_read_as(split))
         if dataset is None:
             raise InputError(f"the run has no split {split!r}; name one with data.{split}=NAME")
         require_same_samples(seed, split, data)
@@ -103,8 +105,12 @@ def complete_seeds(run: Path) -> list[Path]:
 def _open_seed(folder: Path, split: str, overrides: Sequence[str]) -> _Seed:
     facts = read_facts(folder)
     assert facts is not None  # `complete_seeds` has seen it
-    named = split in _SPLITS or any(override.startswith("data.test=") for override in overrides)
-    more = [] if named else [f"data.test={split}"]
+    more = []
+    if split not in _SPLITS:
+        # the recipe's digests are those of its own splits
+        further = {"data.test": split, "data.digest": "null"}
+        given = {override.partition("=")[0] for override in overrides}
+        more = [f"{key}={value}" for key, value in further.items() if key not in given]
     before = load_config(FinetuneConfig, folder / RECIPE)
     config = load_config(FinetuneConfig, folder / RECIPE, [*overrides, *more])
     changed = changed_in_evaluation(before, config)
@@ -118,26 +124,46 @@ def _open_seed(folder: Path, split: str, overrides: Sequence[str]) -> _Seed:
     return _Seed(folder=folder, facts=facts, config=config.model_copy(update={"hardware": hardware}), changed=changed)
 
 
-def _load_data(config: FinetuneConfig) -> TaskData:
-    return load_task_data(config.data, config.task, config.inputs, limits=config.hardware.cache_limits)
+def _load_data(config: FinetuneConfig, split: str) -> TaskData:
+    limits = config.hardware.cache_limits
+    return load_task_data(config.data, config.task, config.inputs, limits=limits, test_on_train=split == "train")
 
 
 def require_same_samples(seed: _Seed, split: str, data: TaskData) -> None:
-    """Refuses to mix scores of other samples with those of the run.
+    """Refuses to mix scores of other samples, or of samples that are read otherwise, with those of the run.
 
     Raises:
-        InputError: a split that was scored has other samples now; or the images that neighbours are looked up among.
+        InputError: a split that was scored has other samples now, or other cards, classes or values of masks; or so
+            have the images that neighbours are looked up among.
     """
-    digests = seed.facts.data.digests
-    if seed.config.method == "knn" and data.digests["train"] != digests["train"]:
-        raise InputError(f"the training samples are not those of the run in {seed.folder}, which are its neighbours")
-    known = digests.get(split)
-    digest = data.digests["val" if split == "val" else "test"]
-    if known is not None and known != digest:
+    if seed.config.method == "knn" and (differing := _differing(seed, "train", data, "train")):
         raise InputError(
-            f"the samples of {split} are not those of the run in {seed.folder}: digest {digest[:16]}, the run's is "
-            f"{known[:16]}; give their scores a name of their own, as --split elsewhere data.test={split}"
+            f"the training samples are not those of the run in {seed.folder}, which are its neighbours: {differing}"
         )
+    if differing := _differing(seed, split, data, _read_as(split)):
+        raise InputError(
+            f"the samples of {split} are not those of the run in {seed.folder}: {differing}; give their scores a name "
+            f"of their own, as --split elsewhere data.test={split}"
+        )
+
+
+def _differing(seed: _Seed, split: str, data: TaskData, read_as: str) -> str:
+    """In what the samples differ from those that the run has of a split; empty where it has none, or the same."""
+    known, digest = seed.facts.data.digests.get(split), data.digests[read_as]
+    if known is not None and known != digest:
+        return f"digest {digest[:16]}, the run's is {known[:16]}"
+    read, now = seed.facts.data.readings.get(split), data.readings[read_as]
+    if read is None:
+        return ""
+    others = [what for what in dict.fromkeys((*read, *now)) if read.get(what) != now.get(what)]
+    return f"the files are the same, but are read with another {', '.join(others)}" if others else ""
+
+
+def _read_as(split: str) -> str:
+    """As which split of the recipe's data the samples are read that are scored under a name."""
+    if split.endswith(FULL_RESOLUTION):
+        return f"{_read_as(split.removesuffix(FULL_RESOLUTION))}{FULL_RESOLUTION}"
+    return "val" if split == "val" else "test"
 
 
 def _evaluate_seed(
@@ -201,12 +227,16 @@ def _note_splits(seed: _Seed, splits: Iterable[str], data: TaskData) -> None:
     path = seed.folder / RUN_FACTS
     facts = json.loads(path.read_text(encoding="utf-8"))
     for split in new:
-        read_as = "val" if split == "val" else "test"
-        if split.endswith(FULL_RESOLUTION):
-            read_as += FULL_RESOLUTION
-        facts["data"]["digests"][split] = data.digests[read_as]
-        facts["data"]["truths"][split] = data.truths[read_as]
-        facts["data"]["samples"][split] = len(data.splits[read_as].samples)
+        read_as = _read_as(split)
+        noted = {
+            "digests": data.digests[read_as],
+            "truths": data.truths[read_as],
+            "readings": data.readings[read_as],
+            "truth_readings": data.truth_readings[read_as],
+            "samples": len(data.splits[read_as].samples),
+        }
+        for name, value in noted.items():
+            facts["data"].setdefault(name, {})[split] = value
         if seed.changed:
             facts["data"].setdefault("settings", {})[split] = seed.changed
     with write_atomically(path) as temporary:

@@ -72,6 +72,8 @@ def write_facts(plan: Plan, state: State, model: DownstreamModel, transfer: Iter
         "data": {
             "digests": data.digests,
             "truths": data.truths,
+            "readings": data.readings,
+            "truth_readings": data.truth_readings,
             "samples": {name: len(dataset.samples) for name, dataset in data.splits.items()},
             "notes": list(data.notes),
         },

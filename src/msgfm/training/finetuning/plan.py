@@ -77,6 +77,7 @@ class Plan:
         shaping: dict[str, Any] = {name: config[name] for name in names}
         shaping["data"] = {key: value for key, value in config["data"].items() if key not in ("manifest", "digest")}
         shaping["samples"] = dict(self.data.digests)
+        shaping["readings"] = dict(self.data.readings)
         shaping["model"] = config_to_dict(self.model)
         shaping["init"] = self.init_digest
         shaping["metric"] = self.metric

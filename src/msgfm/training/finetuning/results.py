@@ -124,12 +124,16 @@ class DataFacts(_Written):
         digests: SHA-256 of the samples with their inputs.
         truths: SHA-256 of names and truth alone: scores on the same truth can be compared, whatever the inputs.
         samples: how many there are.
+        readings: SHA-256 of how the files are read, by what says so; of runs of earlier versions not known.
+        truth_readings: SHA-256 of how what was scored by is read; likewise.
         settings: of splits that were scored later, by dotted key what was not as in the recipe.
     """
 
     digests: dict[str, str]
     truths: dict[str, str]
     samples: dict[str, int]
+    readings: dict[str, dict[str, str]] = Field(default={})
+    truth_readings: dict[str, str] = Field(default={})
     settings: dict[str, dict[str, Any]] = Field(default={})
 
 

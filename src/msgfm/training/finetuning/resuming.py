@@ -90,6 +90,8 @@ def require_same_start(plans: Sequence[Plan]) -> None:
         _require_same_init(facts, first.init_digest, path)
         known = {split: facts.data.digests.get(split) for split in first.data.digests}
         require_same({"samples": known}, {"samples": first.data.digests}, path)
+        read = {split: known for split, known in facts.data.readings.items() if split in first.data.readings}
+        require_same({"readings": read}, {"readings": {split: first.data.readings[split] for split in read}}, path)
 
 
 def find_checkpoint(plan: Plan) -> Found | None:
@@ -102,5 +104,8 @@ def find_checkpoint(plan: Plan) -> Found | None:
     if not checkpoints:
         return None
     content = load_checkpoint(checkpoints[-1])
-    require_same(content["shaping"], plan.shaping(), checkpoints[-1])
+    saved, present = content["shaping"], plan.shaping()
+    if "readings" not in saved:  # earlier versions did not note them
+        del present["readings"]
+    require_same(saved, present, checkpoints[-1])
     return Found(checkpoints[-1], content)
