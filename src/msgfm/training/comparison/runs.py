@@ -222,6 +222,8 @@ def _note_different_windows(runs: Sequence[Run], split: str) -> list[str]:
 
 def _window(seed: Seed, split: str) -> str:
     size = _scored_with(seed, split, "window_size") or _scored_with(seed, split, "image_size")
+    if size == "image":
+        return "whole images"
     return f"whole images at {size} px" if _scored_with(seed, split, "resize") else f"{size} px"
 
 
