@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,15 +57,54 @@ def test_recipe_parses_and_its_header_says_what_a_reader_needs(name: str) -> Non
     assert max(map(len, text.splitlines())) <= 120
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_the_header_lets_one_change_can_be_changed(name: str) -> None:
-    """Overrides in the lines below the command, as `data.fold=$k out=runs/...`."""
+def header_changes(name: str) -> Iterator[list[str]]:
+    """What the header lets one change: overrides in the lines below the command, as `data.fold=$k out=runs/...`."""
     text = (FOLDER / f"{name}.yaml").read_text()
     command = text.partition("# Command:")[2].partition("# Hardware:")[0].replace("\n#", " ")
     for line in re.split(r" {2,}|, or |; ", command.replace("$k", "1")):
         changes = re.findall(r"'([a-z._]+=[^']*)'|(?<!')\b([a-z._]+=(?:\[[^]]*\]|\{[^}]*\}|[^\s',]+))", line)
-        if changes := [quoted or plain for quoted, plain in changes]:
-            read(name, *changes)
+        if changes:
+            yield [quoted or plain for quoted, plain in changes]
+
+
+def documented() -> Iterator[tuple[str, list[str]]]:
+    """Commands of the documentation and of `--help` that name a recipe of ours, and what they change."""
+    files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "src" / "msgfm" / "cli" / "finetuning.py"]
+    for path in files:
+        for line in re.findall(r"^ *msgfm finetune (.*)", path.read_text(), re.MULTILINE):
+            name, *changes = shlex.split(line, comments=True)
+            if name in NAMES:
+                yield name, changes
+
+
+def test_commands_that_are_documented_are_what_recipes_take() -> None:
+    found = list(documented())
+    assert len(found) >= 7
+    for name, changes in found:
+        read(name, *changes)
+
+
+def test_what_starts_at_random_is_trained_at_one_rate() -> None:
+    """Layers below the head have smaller rates where they are pretrained; else they would hardly be trained at all."""
+    every = [*documented(), *((name, changes) for name in NAMES for changes in ([], *header_changes(name)))]
+    decays = {
+        (name, *changes): read(name, *changes).optim.layer_decay for name, changes in every if at_random(name, changes)
+    }
+    assert len(decays) >= 12
+    assert set(decays.values()) == {1.0}, decays
+
+
+def at_random(name: str, changes: list[str]) -> bool:
+    config = read(name, *changes)
+    if config.backbone.kind == "rule":
+        return False
+    return config.init is None and getattr(config.backbone, "weights", None) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_header_lets_one_change_can_be_changed(name: str) -> None:
+    for changes in header_changes(name):
+        read(name, *changes)
 
 
 def test_the_papers_numbers() -> None:

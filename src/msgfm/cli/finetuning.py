@@ -34,7 +34,7 @@ def finetune(
 
         msgfm finetune eurosat init=runs/first out=runs/eurosat data.manifest=eurosat.parquet
 
-        msgfm finetune eurosat init=null encoder=small out=runs/eurosat_random data.manifest=eurosat.parquet
+        msgfm finetune eurosat init=null encoder=small optim.layer_decay=1 out=runs/random data.manifest=eurosat.parquet
 
         msgfm finetune my_recipe.yaml data.fraction=0.1 seeds=[0] method=linear_probe
 
