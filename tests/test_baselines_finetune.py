@@ -77,8 +77,11 @@ def test_an_encoder_of_timm_with_weights_from_a_file(manifest, tmp_path, method)
     weights = tmp_path / "vit.pth"
     torch.save(timm.create_model("test_vit", pretrained=False).state_dict(), weights)
     backbone = {"kind": "timm", "name": "test_vit", "weights": str(weights), "statistics": "imagenet"}
-    metrics, output = finetuned(tmp_path, manifest, "classification", backbone=backbone, method=method)
+    changes = {"backbone": backbone, "method": method, "drop_path_rate": 0.2}
+    metrics, output = finetuned(tmp_path, manifest, "classification", **changes)
     assert 0 <= metrics["accuracy"] <= 1
+    if method == "finetune":
+        assert from_pretrained(tmp_path / "run" / "seed_0").config.backbone.drop_path_rate == 0.2
     assert "tensors loaded" in output and "sentinel1 VV, sentinel1 VH: the file's mean kernel" in output
 
 

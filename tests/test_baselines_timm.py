@@ -49,6 +49,22 @@ def test_four_maps_of_falling_resolution_at_any_size(name):
         assert model(images).shape == (1, 2, 50, 70)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "test_vit", "test_convnext"])
+def test_stochastic_depth_is_timms_own(name):
+    def rates(**settings) -> list[float]:
+        modules = build(["rgb"], name, **settings).trunk.encoder.modules()
+        return [module.drop_prob for module in modules if isinstance(module, timm.layers.DropPath)]
+
+    found = rates(drop_path_rate=0.3)
+    assert max(found) == pytest.approx(0.3) and found == sorted(found)  # the deeper the likelier
+    assert rates() == []
+
+
+def test_stochastic_depth_is_refused_where_the_encoder_has_none():
+    with pytest.raises(InputError, match="drop_path_rate 0.2: vgg11 has no stochastic depth; leave it out"):
+        build(["rgb"], "vgg11", drop_path_rate=0.2)
+
+
 def test_every_parameter_is_in_one_layer_and_new_ones_are_with_the_head():
     model = build(["sentinel2"], "test_vit")
     layers = model.layers()

@@ -47,7 +47,7 @@ class TimmBackbone(Config):
             `imagenet` (photographs by ImageNet's mean and std), `physical` (the numbers themselves, as SSL4EO-S12's
             reflectance) or `seco` (SeCo's percentiles of red, green, blue). docs/baselines.md has one for each file.
         gsd_m: metres per pixel of the positions of Scale-MAE; null takes the positions that were learnt.
-        drop_path_rate: stochastic depth, where the encoder has it.
+        drop_path_rate: stochastic depth; refused where the encoder has none.
     """
 
     kind: Literal["timm"] = "timm"
@@ -165,7 +165,14 @@ def _make_encoder(backbone: TimmBackbone, in_chans: int) -> tuple[Any, list[int]
     settings = dict(_ANY_SIZE.get(timm.model_entrypoint(backbone.name).__module__, {}))
     if backbone.drop_path_rate:
         settings["drop_path_rate"] = backbone.drop_path_rate
-    encoder = timm.create_model(backbone.name, pretrained=False, in_chans=in_chans, num_classes=0, **settings)
+    try:
+        encoder = timm.create_model(backbone.name, pretrained=False, in_chans=in_chans, num_classes=0, **settings)
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise InputError(
+            f"drop_path_rate {backbone.drop_path_rate:g}: {backbone.name} has no stochastic depth; leave it out (null)"
+        ) from error
     if not hasattr(encoder, "forward_intermediates") or len(encoder.feature_info) < _LEVELS:
         raise InputError(
             f"backbone.name: {backbone.name} gives no maps of four levels; ResNets, ConvNeXts, Swins, ViTs do"

@@ -11,7 +11,8 @@ from msgfm.config import config_from_dict, config_to_dict
 from msgfm.data.tasks import TaskData
 from msgfm.errors import InputError
 from msgfm.models.baselines.simmim import load_swin
-from msgfm.models.downstream import DownstreamConfig, DownstreamModel, build_downstream
+from msgfm.models.baselines.timm_trunk import TimmBackbone
+from msgfm.models.downstream import Backbone, DownstreamConfig, DownstreamModel, build_downstream
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.patch_embed import PatchEmbedConfig
 from msgfm.models.pretrained import load_msgfm
@@ -53,10 +54,17 @@ def build_model(
         "encoder": config_to_dict(encoder) | {key: value for key, value in changes.items() if value is not None},
         "patch_embed": pretrained.config.patch_embed if pretrained else config.patch_embed or PatchEmbedConfig(),
         "task": with_classes(config.task, data),
-        "backbone": config.backbone,
+        "backbone": backbone_of(config),
     }
     torch.manual_seed(seed)
     return build_downstream(config_from_dict(DownstreamConfig, tree, "recipe"), pretrained)
+
+
+def backbone_of(config: FinetuneConfig) -> Backbone:
+    """The recipe's backbone, with the recipe's stochastic depth where timm's encoder takes it."""
+    if isinstance(config.backbone, TimmBackbone) and config.drop_path_rate is not None:
+        return config.backbone.model_copy(update={"drop_path_rate": config.drop_path_rate})
+    return config.backbone
 
 
 def with_classes(task: Task, data: TaskData) -> Task:

@@ -22,6 +22,8 @@ from msgfm.training.optim import Beta
 Method = Literal["finetune", "linear_probe", "knn"]
 """How a model is made for the task: all of it trained; the head alone; nothing, by the nearest training images."""
 
+_OF_OUR_ENCODER = ("encoder", "patch_embed", "window_size")
+
 _LOSSES = {
     "class_weights": ("classification", "segmentation", "change_detection"),
     "dice": ("segmentation", "change_detection"),
@@ -96,9 +98,9 @@ class FinetuneConfig(Config):
             itself and joins the feature maps (paper, App. C.2, methods 2 and 1).
         encoder: shape of the encoder where `init` is null; null is then the paper's.
         patch_embed: the embedding where `init` is null; null is then the paper's.
-        drop_path_rate: stochastic depth; null keeps the encoder's.
+        drop_path_rate: stochastic depth, of our encoder or timm's; null keeps the encoder's.
         window_size: attention window in tokens; null keeps the encoder's; position biases are interpolated.
-        backbone: what takes the place of our encoder, for comparison.
+        backbone: what takes the place of our encoder, for comparison; settings of ours are refused beside it.
         method: `finetune` trains all, `linear_probe` the head on a frozen encoder, `knn` nothing: labels are those of
             the nearest training images (cosine of the last features), classification only.
         neighbours: k, of `knn`.
@@ -152,12 +154,24 @@ class FinetuneConfig(Config):
                 f"{' and '.join(given)} {'are those' if many else 'is that'} of init, {self.init}; leave "
                 f"{'them' if many else 'it'} out, or init=null"
             )
+        _require_used(self)
         if self.method == "knn" and self.task.kind != "classification":
             raise ValueError(f"method knn is for classification; the task is {self.task.kind}")
         for name, kinds in _LOSSES.items():
             if getattr(self.loss, name) and self.task.kind not in kinds:
                 raise ValueError(f"loss.{name} is for {', '.join(kinds)}; the task is {self.task.kind}")
         return self
+
+
+def _require_used(config: FinetuneConfig) -> None:
+    """Refuses what another backbone would not look at."""
+    kind = config.backbone.kind
+    unused = [] if kind == "msgfm" else [name for name in _OF_OUR_ENCODER if getattr(config, name) is not None]
+    if kind not in ("msgfm", "timm") and config.drop_path_rate:
+        unused.append("drop_path_rate")
+    if unused:
+        remedy = " ".join(f"{name}=null" for name in unused)
+        raise ValueError(f"{' and '.join(unused)} would do nothing with backbone {kind}; say {remedy}")
 
 
 def _require_once(keys: Sequence[str]) -> None:
