@@ -13,9 +13,9 @@ from msgfm.data.synthetic.kinds import KINDS, Place
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
 from msgfm.geo.source import RasterSource
-from msgfm.scenes.contract import check_scene, require_contract, sampled
-from msgfm.scenes.files import make_request
-from msgfm.scenes.scene import Scene, open_scene
+from msgfm.scenes.inputs.contract import check_scene, require_contract, sampled
+from msgfm.scenes.inputs.files import make_request
+from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.sensors import load_sensor
 
 CARDS = {name: load_sensor(name) for name in ("sentinel1", "sentinel2")}

@@ -14,9 +14,9 @@ from scene_data import LEFT, TOP, UTM, at, backscatter, reflectance, write
 
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
-from msgfm.scenes.files import make_request
-from msgfm.scenes.request import SceneRequest
-from msgfm.scenes.scene import open_scene
+from msgfm.scenes.inputs.files import make_request
+from msgfm.scenes.inputs.request import SceneRequest
+from msgfm.scenes.inputs.scene import open_scene
 from msgfm.sensors import load_sensor
 
 S1, S2, L2A, RGB, DSM = (load_sensor(name) for name in ("sentinel1", "sentinel2", "sentinel2_l2a", "rgb", "dsm"))

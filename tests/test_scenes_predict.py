@@ -84,7 +84,9 @@ def test_a_model_that_copies_its_input_gives_the_file_back(models, scene, tmp_pa
         assert after.scales[0] == pytest.approx(1e-4)
     assert cog_validate(out, strict=True, quiet=True)[0]
     assert not parts_beside(out).exists()
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("same")) == ["same.tif"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("same")) == [
+        *("same.json", "same.qml", "same.tif"),
+    ]
 
 
 def test_one_window_is_what_the_model_says(models, scene, tmp_path):

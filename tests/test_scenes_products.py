@@ -15,8 +15,8 @@ from scene_data import at, backscatter, reflectance, write
 
 from msgfm.errors import InputError
 from msgfm.geo.network import Network
-from msgfm.scenes.files import make_request
-from msgfm.scenes.scene import open_scene
+from msgfm.scenes.inputs.files import make_request
+from msgfm.scenes.inputs.scene import open_scene
 from msgfm.sensors import load_sensor
 
 S1, S2, L2A = (load_sensor(name) for name in ("sentinel1", "sentinel2", "sentinel2_l2a"))

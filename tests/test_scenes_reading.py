@@ -20,9 +20,9 @@ from msgfm.data.reader import read_sensor_image, resample
 from msgfm.data.records import RasterFile, SensorImage
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
-from msgfm.scenes import reading
-from msgfm.scenes.files import make_request
-from msgfm.scenes.scene import _LEAST_CACHE, _MOST_CACHE, Scene, cache_bytes, open_scene
+from msgfm.scenes.inputs import reading
+from msgfm.scenes.inputs.files import make_request
+from msgfm.scenes.inputs.scene import _LEAST_CACHE, _MOST_CACHE, Scene, cache_bytes, open_scene
 from msgfm.sensors import Sensor, load_sensor
 
 S1, S2 = load_sensor("sentinel1"), load_sensor("sentinel2")

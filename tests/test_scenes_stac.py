@@ -22,7 +22,7 @@ from msgfm.geo.network import Network
 from msgfm.geo.overview import OverviewSource
 from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
 from msgfm.models.pretrained import save_pretrained
-from msgfm.scenes.item import read_item
+from msgfm.scenes.inputs.item import read_item
 from msgfm.scenes.mlm import describe_model
 from msgfm.scenes.preview.class_names import class_names
 from msgfm.scenes.stac import ResultFile, write_item

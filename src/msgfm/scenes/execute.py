@@ -11,8 +11,8 @@ from msgfm.data.processes import fresh_processes
 from msgfm.errors import InputError
 from msgfm.geo.tiling import Area
 from msgfm.scenes.engine import Clock
+from msgfm.scenes.inputs.scene import Scene
 from msgfm.scenes.products import Product
-from msgfm.scenes.scene import Scene
 from msgfm.scenes.work import Work, do_run, do_run_elsewhere
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import load_downstream, load_msgfm
 from msgfm.models.tasks import Classification, Restoration
+from msgfm.scenes.inputs.request import BandStorage, SceneRequest
 from msgfm.scenes.products import ClassMap, Product, ProductOptions, RestoredImage
-from msgfm.scenes.request import BandStorage, SceneRequest
 from msgfm.sensors import Sensor
 
 

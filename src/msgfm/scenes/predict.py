@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -15,21 +12,19 @@ import torch
 import msgfm
 from msgfm.errors import InputError
 from msgfm.files import lock_folder, require_suffix, require_writable
-from msgfm.geo.cog import Part, assemble_cog
-from msgfm.geo.spec import RasterSpec
-from msgfm.geo.tiling import Area, Tiling
-from msgfm.models.msgfm import MsGFMConfig
-from msgfm.models.pretrained import CONFIG, load_model_config, model_folder
-from msgfm.models.tasks import Restoration
-from msgfm.models.weights import WEIGHTS
+from msgfm.geo.tiling import Tiling
+from msgfm.models.pretrained import model_folder
 from msgfm.progress import watch
-from msgfm.scenes.contract import require_contract
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.execute import do_here, do_in_processes, do_on_dask, pixels_of, runs_wanted
-from msgfm.scenes.files import make_request
+from msgfm.scenes.inputs.contract import require_contract
+from msgfm.scenes.inputs.files import make_request
+from msgfm.scenes.inputs.request import SceneRequest
+from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.scenes.make import load_product
+from msgfm.scenes.mlm import describe_model
+from msgfm.scenes.needs import digest_of_weights, model_digest, training_window, wanted_cards
 from msgfm.scenes.parts import (
-    PartsFolder,
     cut_parts,
     has_plan,
     missing_runs,
@@ -38,11 +33,9 @@ from msgfm.scenes.parts import (
     remove_parts,
     remove_plan,
 )
-from msgfm.scenes.products import MAIN, ProductOptions
-from msgfm.scenes.request import SceneRequest
-from msgfm.scenes.scene import Scene, open_scene
+from msgfm.scenes.products import ProductOptions
+from msgfm.scenes.results import assemble_layer, describe_results
 from msgfm.scenes.work import Work
-from msgfm.sensors import Sensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,47 +138,6 @@ def predict_scene(
             parts_beside(out).rmdir()
 
 
-def wanted_cards(folder: Path, given: Mapping[str, Sequence[str]], target: str) -> tuple[dict[str, Sensor], str | None]:
-    """The bands that a model takes, by key in its order, and the key whose grid is taken (None: the finest).
-
-    Raises:
-        InputError: a model without a task, or a translation that the model cannot do.
-    """
-    config = load_model_config(folder)
-    if isinstance(config, MsGFMConfig):
-        return _translation_cards(folder, config, given, target)
-    if target:
-        raise InputError(
-            f"{folder} holds a model fine-tuned for {config.task.kind}; translation takes a pretrained one"
-        )
-    cards = {image.key: image.card(config.sensors) for image in config.inputs}
-    over = config.task.over if isinstance(config.task, Restoration) else None
-    if over is not None and _finest(cards[over]) <= min(map(_finest, cards.values())):
-        return cards, over
-    return cards, None
-
-
-def _finest(card: Sensor) -> float:
-    return min((band.gsd_m for band in card.bands if band.gsd_m), default=math.inf)
-
-
-def _translation_cards(
-    folder: Path, config: MsGFMConfig, given: Mapping[str, Sequence[str]], target: str
-) -> tuple[dict[str, Sensor], str | None]:
-    known = {sensor.name: sensor for sensor in config.sensors}
-    if not target:
-        raise InputError(
-            f"{folder} holds a pretrained model without a task: msgfm translate and msgfm embed use it as it is, msgfm "
-            f"finetune makes one for a task"
-        )
-    for name in (*given, target):
-        if name not in known:
-            raise InputError(f"the model has no sensor {name!r}; it was trained with {', '.join(known)}")
-    if len(given) != 1:
-        raise InputError(f"a translation starts from one sensor, not from {', '.join(given) or 'none'}")
-    return {name: known[name] for name in given}, None
-
-
 def make_tiling(folder: Path, request: SceneRequest, running: Running) -> Tiling:
     """Windows as large as those of training, unless said otherwise, that overlap by a quarter.
 
@@ -197,25 +149,6 @@ def make_tiling(folder: Path, request: SceneRequest, running: Running) -> Tiling
     if not 0 <= overlap < window:
         raise InputError(f"--overlap {overlap}: windows of {window} pixels overlap by 0 to {window - 1} pixels")
     return Tiling(height=request.grid.height, width=request.grid.width, window=window, overlap=overlap)
-
-
-def training_window(folder: Path) -> int:
-    """The side of the images that a model was trained on, as its `run.json` says; without one the paper's 192."""
-    try:
-        recipe = json.loads((folder / "run.json").read_text(encoding="utf-8"))["recipe"]
-        data = recipe.get("data", recipe)
-        return int(data.get("window_size") or data["image_size"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 192
-
-
-def model_digest(folder: Path) -> str:
-    """SHA-256 of a model's weights and configuration."""
-    found = hashlib.sha256()
-    for name in (CONFIG, WEIGHTS):
-        with (folder / name).open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()
 
 
 def _device(wanted: str) -> str:
@@ -269,20 +202,11 @@ def _predict(
         done = do_here(work, runs, product, scene, clock)
     watch(done, "predicting", sum(map(pixels_of, runs)))
     with clock.measure("assembling"):
-        files = tuple(assemble_layer(out, layer, spec, parts, stripes) for layer, spec in product.layers.items())
+        files = {layer: assemble_layer(out, layer, spec, parts, stripes) for layer, spec in product.layers.items()}
+    settings = {"window": tiling.window, "overlap": tiling.overlap}
+    cards = {image.key: image.card for image in scene.request.images}
+    facts = describe_model(model, cards, target=target, digest=digest_of_weights(model), settings=settings)
+    inputs = {image.key: [file.place for file in image.files] for image in scene.request.images}
+    describe_results(out, files, product.layers, facts, inputs)
     remove_parts(out)
-    return Outcome(files=files, clock=clock)
-
-
-def assemble_layer(
-    out: Path, layer: str, spec: RasterSpec, parts: PartsFolder, stripes: Sequence[Sequence[Area]]
-) -> Path:
-    """Puts the parts of a layer together beside the result; returns the file."""
-    file = out if layer == MAIN else out.with_name(f"{out.stem}_{layer}{out.suffix}")
-    areas = [part for stripe in stripes for part in stripe]
-    held = [
-        Part(path=parts.file(layer, area), row=area.top, column=area.left, height=area.shape[0], width=area.shape[1])
-        for area in areas
-    ]
-    assemble_cog(held, spec, file)
-    return file
+    return Outcome(files=tuple(files.values()), clock=clock)

@@ -12,11 +12,11 @@ import torch
 from msgfm.geo.cog import write_part
 from msgfm.geo.tiling import Area, Tiling
 from msgfm.scenes.engine import Clock, behind, sweep
+from msgfm.scenes.inputs.request import SceneRequest
+from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.scenes.make import load_product
 from msgfm.scenes.parts import Arrays, Collector, PartsFolder, area_of
 from msgfm.scenes.products import Product, ProductOptions
-from msgfm.scenes.request import SceneRequest
-from msgfm.scenes.scene import Scene, open_scene
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from msgfm.geo.align import grid_of, offset_on
 from msgfm.geo.grid import Grid
 from msgfm.geo.raster import RasterInfo
 from msgfm.geo.source import RasterSource
-from msgfm.scenes.reading import AlignedFile, Image, Read, WarpedFile
-from msgfm.scenes.request import BandStorage, SceneFile, SceneImage, SceneRequest
+from msgfm.scenes.inputs.reading import AlignedFile, Image, Read, WarpedFile
+from msgfm.scenes.inputs.request import BandStorage, SceneFile, SceneImage, SceneRequest
 
 # What is read at once is at most about so wide, and what GDAL keeps of decoded blocks is to hold a row of them.
 _WIDTH_PX = 5120

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgfm.data.layouts.listing import SENTINEL2_L1C, card_band
 from msgfm.errors import InputError
-from msgfm.scenes.offer import BandOffer
+from msgfm.scenes.inputs.offer import BandOffer
 from msgfm.sensors import Sensor
 
 _LEVELS = {"sentinel2": "1C", "sentinel2_l2a": "2A"}

@@ -12,10 +12,10 @@ from msgfm.data.layouts.listing import change_cards
 from msgfm.errors import InputError
 from msgfm.geo.network import Network, is_address
 from msgfm.geo.raster import RasterInfo
-from msgfm.scenes.grids import choose_grid
-from msgfm.scenes.locate import Headers, locate, own_nodata
-from msgfm.scenes.offer import BandOffer
-from msgfm.scenes.request import BandStorage, SceneFile, SceneImage, SceneRequest
+from msgfm.scenes.inputs.grids import choose_grid
+from msgfm.scenes.inputs.locate import Headers, locate, own_nodata
+from msgfm.scenes.inputs.offer import BandOffer
+from msgfm.scenes.inputs.request import BandStorage, SceneFile, SceneImage, SceneRequest
 from msgfm.sensors import Band, Sensor
 
 

@@ -13,10 +13,10 @@ from msgfm.errors import InputError
 from msgfm.geo.network import Network, is_address
 from msgfm.geo.raster import RasterInfo
 from msgfm.geo.source import RasterSource
-from msgfm.scenes.item import is_item, read_item
-from msgfm.scenes.names import remedy, said_names, stated_names
-from msgfm.scenes.offer import BandOffer
-from msgfm.scenes.safe import is_sentinel1, metadata_of, read_product
+from msgfm.scenes.inputs.item import is_item, read_item
+from msgfm.scenes.inputs.names import remedy, said_names, stated_names
+from msgfm.scenes.inputs.offer import BandOffer
+from msgfm.scenes.inputs.safe import is_sentinel1, metadata_of, read_product
 from msgfm.sensors import Sensor
 
 _SUFFIXES = (*IMAGE_SUFFIXES, ".jp2", ".vrt")

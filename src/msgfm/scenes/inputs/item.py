@@ -16,7 +16,7 @@ from msgfm.data.catalogue.request import Statements
 from msgfm.data.catalogue.search import HEADERS, headers_of, with_absolute_addresses
 from msgfm.errors import InputError
 from msgfm.geo.network import Network
-from msgfm.scenes.offer import BandOffer
+from msgfm.scenes.inputs.offer import BandOffer
 from msgfm.sensors import Sensor
 
 _TEMPORARY = 500  # from this HTTP status on, and 429, the server may answer the next time

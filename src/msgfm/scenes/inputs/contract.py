@@ -30,8 +30,8 @@ from msgfm.geo.align import grid_of
 from msgfm.geo.grid import Grid
 from msgfm.geo.warp import Window, footprint
 from msgfm.progress import track
-from msgfm.scenes.request import SceneImage
-from msgfm.scenes.scene import Scene
+from msgfm.scenes.inputs.request import SceneImage
+from msgfm.scenes.inputs.scene import Scene
 
 # Windows of a scene that are looked at, and their side in pixels of the grid.
 _WINDOWS, _SIDE = 9, 256

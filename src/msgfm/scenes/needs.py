@@ -1,0 +1,78 @@
+"""What a model needs of a scene: bands by key, windows as large as those of training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgfm.errors import InputError
+from msgfm.models.msgfm import MsGFMConfig
+from msgfm.models.pretrained import CONFIG, load_model_config
+from msgfm.models.tasks import Restoration
+from msgfm.models.weights import WEIGHTS
+from msgfm.sensors import Sensor
+
+
+def wanted_cards(folder: Path, given: Mapping[str, Sequence[str]], target: str) -> tuple[dict[str, Sensor], str | None]:
+    """The bands that a model takes, by key in its order, and the key whose grid is taken (None: the finest).
+
+    Raises:
+        InputError: a model without a task, or a translation that the model cannot do.
+    """
+    config = load_model_config(folder)
+    if isinstance(config, MsGFMConfig):
+        return _translation_cards(folder, config, given, target)
+    if target:
+        raise InputError(
+            f"{folder} holds a model fine-tuned for {config.task.kind}; translation takes a pretrained one"
+        )
+    cards = {image.key: image.card(config.sensors) for image in config.inputs}
+    over = config.task.over if isinstance(config.task, Restoration) else None
+    if over is not None and _finest(cards[over]) <= min(map(_finest, cards.values())):
+        return cards, over
+    return cards, None
+
+
+def _finest(card: Sensor) -> float:
+    return min((band.gsd_m for band in card.bands if band.gsd_m), default=math.inf)
+
+
+def _translation_cards(
+    folder: Path, config: MsGFMConfig, given: Mapping[str, Sequence[str]], target: str
+) -> tuple[dict[str, Sensor], str | None]:
+    known = {sensor.name: sensor for sensor in config.sensors}
+    if not target:
+        raise InputError(
+            f"{folder} holds a pretrained model without a task: msgfm translate and msgfm embed use it as it is, msgfm "
+            f"finetune makes one for a task"
+        )
+    for name in (*given, target):
+        if name not in known:
+            raise InputError(f"the model has no sensor {name!r}; it was trained with {', '.join(known)}")
+    if len(given) != 1:
+        raise InputError(f"a translation starts from one sensor, not from {', '.join(given) or 'none'}")
+    return {name: known[name] for name in given}, None
+
+
+def training_window(folder: Path) -> int:
+    """The side of the images that a model was trained on, as its `run.json` says; without one the paper's 192."""
+    try:
+        recipe = json.loads((folder / "run.json").read_text(encoding="utf-8"))["recipe"]
+        data = recipe.get("data", recipe)
+        return int(data.get("window_size") or data["image_size"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 192
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 of a model's configuration and weights."""
+    return hashlib.sha256((folder / CONFIG).read_bytes() + digest_of_weights(folder).encode()).hexdigest()
+
+
+def digest_of_weights(folder: Path) -> str:
+    """SHA-256 of a model's weights."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
