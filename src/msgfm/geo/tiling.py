@@ -118,6 +118,43 @@ class Area:
         return self.bottom - self.top, self.right - self.left
 
 
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Windows that lie side by side: some rows of them, and of each the same columns.
+
+    Args:
+        tiling: of the scene.
+        rows: numbers of the rows of windows.
+        columns: numbers of the columns.
+    """
+
+    tiling: Tiling
+    rows: range
+    columns: range
+
+    @classmethod
+    def of_area(cls, tiling: Tiling, area: Area) -> Coverage:
+        """All windows that reach into an area."""
+        rows, columns = tiling.rows.over(area.top, area.bottom), tiling.columns.over(area.left, area.right)
+        return cls(tiling=tiling, rows=rows, columns=columns)
+
+    @property
+    def left(self) -> int:
+        """The first column of pixels."""
+        return self.tiling.columns.starts[self.columns[0]]
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        axis = self.tiling.columns
+        return axis.starts[self.columns[-1]] + axis.size - self.left
+
+    def place(self, column: int) -> slice:
+        """The columns of pixels of a window, counted from `left`."""
+        start = self.tiling.columns.starts[column] - self.left
+        return slice(start, start + self.tiling.columns.size)
+
+
 class Blender:
     """Adds windows of an area up, one row of windows after the other, and gives the rows that are complete.
 
@@ -127,21 +164,14 @@ class Blender:
 
     def __init__(self, tiling: Tiling, area: Area, channels: int) -> None:
         self.tiling, self.area = tiling, area
-        rows, columns = tiling.rows, tiling.columns
-        self.window_rows = rows.over(area.top, area.bottom)
-        self.window_columns = columns.over(area.left, area.right)
-        self.left = columns.starts[self.window_columns[0]]
-        right = columns.starts[self.window_columns[-1]] + columns.size
-        self._top = rows.starts[self.window_rows[0]]
-        self.width = right - self.left
-        self._sum = np.zeros((channels, rows.size, self.width), dtype=np.float32)
+        self.coverage = Coverage.of_area(tiling, area)
+        self._top = tiling.rows.starts[self.coverage.rows[0]]
+        self._sum = np.zeros((channels, tiling.rows.size, self.coverage.width), dtype=np.float32)
 
     def add(self, row: int, column: int, values: Image) -> None:
         """Adds the window of these numbers, (C, size, size). Rows of windows come in order."""
-        rows, columns = self.tiling.rows, self.tiling.columns
-        left = columns.starts[column] - self.left
-        share = rows.shares[row][:, None] * columns.shares[column]
-        self._sum[:, :, left : left + columns.size] += values * share
+        share = self.tiling.rows.shares[row][:, None] * self.tiling.columns.shares[column]
+        self._sum[:, :, self.coverage.place(column)] += values * share
 
     def complete(self, row: int) -> tuple[Area, Image]:
         """After the last window of a row: the pixels of the area that no later window reaches, and their values."""
@@ -149,7 +179,7 @@ class Blender:
         end = starts[row + 1] if row + 1 < len(starts) else self.tiling.height
         top = max(self._top, self.area.top)
         area = replace(self.area, top=top, bottom=max(top, min(end, self.area.bottom)))
-        columns = slice(area.left - self.left, area.right - self.left)
+        columns = slice(area.left - self.coverage.left, area.right - self.coverage.left)
         done = self._sum[:, area.top - self._top : area.bottom - self._top, columns].copy()
         gone = end - self._top
         for channel in self._sum:  # one by one: of overlapping arrays NumPy makes a copy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from msgfm.geo.tiling import Area, Blender, Tiling
+from msgfm.geo.tiling import Area, Blender, Coverage, Tiling
 
 Image = NDArray[np.float32]
 Images = Mapping[str, Image]
@@ -100,44 +100,49 @@ def sweep(
     """
     clock = clock or Clock()
     blender = Blender(tiling, area, channels)
-    starts, size = tiling.columns.starts, tiling.columns.size
-    for strip in ahead(read_strips(read, blender, fill, clock)):
-        lefts = {column: starts[column] - blender.left for column in blender.window_columns}
-        wanted = [column for column, left in lefts.items() if strip.valid[:, left : left + size].any()]
-        for first in range(0, len(wanted), batch_size):
-            columns = wanted[first : first + batch_size]
-            images = {
-                key: np.stack([image[:, :, lefts[column] : lefts[column] + size] for column in columns])
-                for key, image in strip.images.items()
-            }
-            with clock.measure("model"):
-                predicted = predict(images)
+    coverage = blender.coverage
+    for strip in ahead(read_strips(read, coverage, fill, clock)):
+        for columns, predicted in run_strip(strip, predict, coverage, batch_size, clock):
             with clock.measure("blending"):
                 for column, values in zip(columns, predicted, strict=True):
                     blender.add(strip.row, column, values)
-            clock.windows += len(columns)
         with clock.measure("blending"):
             done, values = blender.complete(strip.row)
-        valid = strip.valid[done.top - strip.top : done.bottom - strip.top, area.left - blender.left :]
+        valid = strip.valid[done.top - strip.top : done.bottom - strip.top, area.left - coverage.left :]
         yield Piece(area=done, values=values, valid=valid[:, : done.right - done.left])
 
 
-def read_strips(read: Read, blender: Blender, fill: bool, clock: Clock) -> Iterator[Strip]:
-    """The rows of windows of a blender's area; every row of pixels is read once."""
-    rows, width = blender.tiling.rows, blender.width
+def run_strip(
+    strip: Strip, predict: Predict, coverage: Coverage, batch_size: int, clock: Clock
+) -> Iterator[tuple[Sequence[int], Image]]:
+    """Runs the windows of a strip that have any data; gives the numbers of their columns, and what was predicted."""
+    wanted = [column for column in coverage.columns if strip.valid[:, coverage.place(column)].any()]
+    for first in range(0, len(wanted), batch_size):
+        columns = wanted[first : first + batch_size]
+        images = {
+            key: np.stack([image[:, :, coverage.place(column)] for column in columns])
+            for key, image in strip.images.items()
+        }
+        with clock.measure("model"):
+            predicted = predict(images)
+        clock.windows += len(columns)
+        yield columns, predicted
+
+
+def read_strips(read: Read, coverage: Coverage, fill: bool, clock: Clock) -> Iterator[Strip]:
+    """The rows of windows; every row of pixels is read once."""
+    rows, left, width = coverage.tiling.rows, coverage.left, coverage.width
     images: Images = {}
     end = 0
-    for row in blender.window_rows:
+    for row in coverage.rows:
         top = rows.starts[row]
         with clock.measure("reading"):
             if not images:
-                images = read(top, blender.left, rows.size, width)
+                images = read(top, left, rows.size, width)
             else:
-                new = read(end, blender.left, top + rows.size - end, width)
-                images = {
-                    key: np.concatenate([image[:, top - (end - rows.size) :], new[key]], axis=1)
-                    for key, image in images.items()
-                }
+                new = read(end, left, top + rows.size - end, width)
+                kept = top - (end - rows.size)
+                images = {key: np.concatenate([image[:, kept:], new[key]], axis=1) for key, image in images.items()}
             valid = has_data(images, fill)
         end = top + rows.size
         yield Strip(row=row, top=top, images=images, valid=valid)
