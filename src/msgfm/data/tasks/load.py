@@ -38,8 +38,8 @@ class TaskData:
             is to be predicted of them is unknown (NaN) with `wald`: metrics without reference (QNR) need none.
         classes: of the task, in the order of the model's outputs; none for restoration.
         cards: of the inputs' sensors and the target's, by name.
-        ratio: pixel size of a restored image over that of the image that it is added to (0.25 where four pixels take
-            the place of one, along a side), which ERGAS and QNR need; None where both have one grid.
+        ratio: pixel size of a restored image over that of the image that it is made of (0.25 where four pixels take the
+            place of one, along a side), which ERGAS needs; None where nothing is made sharper.
         digests: SHA-256 of the samples of each split.
         truths: SHA-256 of names and truth alone of each split: the same for whatever inputs, so that models of other
             inputs can be compared.
@@ -207,13 +207,19 @@ def _labelled(manifest: Manifest, labels: Labels, share: float) -> Manifest:
 
 
 def _ratio(sample: Sample, task: AnyTask, wald: int | None) -> float | None:
-    if not isinstance(task, Restoration) or task.over is None:
+    """h/l by the sides of the images: 1/4 also of 163 px made 650, where part of a coarse pixel is missing."""
+    if not isinstance(task, Restoration):
         return None
     if wald is not None:
         return 1 / wald
+    if task.over is None:
+        return None
     widths = {image.key: image.width for image in sample.images}
-    ratio = widths[task.over] / max(widths.values())
-    return ratio if ratio < 1 else None
+    fine, coarse = widths[task.target.key], widths[task.over]
+    if fine <= coarse:
+        return None
+    whole = round(fine / coarse)
+    return 1 / whole if abs(fine - whole * coarse) < whole else coarse / fine
 
 
 def _require_digests(config: DataConfig, digests: dict[str, str]) -> None:

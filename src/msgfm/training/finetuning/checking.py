@@ -50,7 +50,7 @@ def _check(plan: Plan, split: str, dataset: TaskDataset, chosen: Sequence[int]) 
     task = plan.model.task
     # images without any data are refused when they are read
     picks = split == "val" and len(chosen) == len(dataset.samples) and not isinstance(task, Restoration)
-    scorer = Scorer(plan.model, plan.config.data)
+    scorer = Scorer(plan.model.task, plan.data)
     try:
         with closing(load_batches(dataset, order, plan.config.hardware.num_workers)) as batches:
             for batch in track(batches, f"reading {split} samples", len(order)):

@@ -81,7 +81,7 @@ def score_subsets(
             if fill == "predicted" and pretrained is not None:
                 change = fill_in(inputs, plan.model.sensors, missing, pretrained)
             what = f"evaluating {split} with {' + '.join(present)}"
-            scores = score(plan.model, plan.config.data, replace(predictor, change=change).over(dataset, what))
+            scores = score(plan.model.task, plan.data, replace(predictor, change=change).over(dataset, what))
             given = tuple(image.key for image in inputs if image.sensor in present)
             found.append(SensorSubset(inputs=given, missing=missing, fill=fill, metrics=scores.metrics))
     kept = read_missing_sensors(plan.folder)

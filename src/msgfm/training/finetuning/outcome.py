@@ -30,7 +30,7 @@ from msgfm.training.finetuning.step import State
 
 def evaluate_split(plan: Plan, split: str, dataset: TaskDataset, predictor: Predictor) -> SplitScores:
     """Predicts a split, scores it, and writes scores and predictions into the run's folder."""
-    return write_split(plan, split, dataset, predictor, Scorer(plan.model, plan.config.data))
+    return write_split(plan, split, dataset, predictor, Scorer(plan.model.task, plan.data))
 
 
 class AnyScorer(Protocol):

@@ -133,7 +133,7 @@ def require_metric(plan: Plan) -> None:
     Raises:
         InputError: names those that there are.
     """
-    known = metric_names(plan.model, plan.config.data)
+    known = metric_names(plan.model.task, plan.data)
     reported = known if plan.data.full_resolution is None else (*known, *NO_REFERENCE)
     for key, name in (("metric", plan.metric), *(("paper", name) for name in plan.config.paper)):
         if name not in (known if key == "metric" else reported):

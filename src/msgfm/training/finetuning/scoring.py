@@ -7,12 +7,11 @@ from collections.abc import Iterable
 
 import torch
 
-from msgfm.data.tasks import DataConfig
+from msgfm.data.tasks import TaskData
 from msgfm.errors import InputError
 from msgfm.metrics import MetricSet, RestorationMetrics, make_metrics
 from msgfm.metrics.confusion import ConfusionMetrics
-from msgfm.models.downstream import DownstreamConfig
-from msgfm.models.tasks import Classification, Restoration
+from msgfm.models.tasks import Classification, Restoration, Task
 from msgfm.sensors import Sensor
 from msgfm.training.finetuning.predicting import Predicted
 from msgfm.training.finetuning.results import Confusion, SplitScores, split_scores
@@ -21,19 +20,23 @@ _BLANK_PX = 64
 
 
 class Scorer:
-    """Takes in predictions one by one, and scores each of them and all together."""
+    """Takes in predictions one by one, and scores each of them and all together.
 
-    def __init__(self, model: DownstreamConfig, data: DataConfig) -> None:
-        self._model, self._data = model, data
+    Args:
+        task: of the model, with its classes.
+        data: says what the numbers of a restored image mean, whatever the model was pretrained on.
+    """
+
+    def __init__(self, task: Task, data: TaskData) -> None:
+        self._task, self._data = task, data
         self._all = self._new()
         self._images = 0
 
     def _new(self) -> MetricSet:
-        task = self._model.task
+        task = self._task
         if isinstance(task, Restoration):
-            card = task.target.card(self._model.sensors)
-            ratio = None if self._data.wald is None else 1 / self._data.wald
-            return make_metrics(task.kind, bands=card.band_names, value_range=value_range(card), ratio=ratio)
+            card = _card_of_target(task, self._data)
+            return make_metrics(task.kind, bands=card.band_names, value_range=value_range(card), ratio=self._data.ratio)
         multilabel = isinstance(task, Classification) and task.multilabel
         return make_metrics(task.kind, classes=task.classes, multilabel=multilabel)
 
@@ -45,7 +48,7 @@ class Scorer:
     def add_and_score(self, predicted: Predicted) -> dict[str, float]:
         """Counts an image, and scores it by itself: the metrics that are one number; of one that is classified none."""
         self.add(predicted)
-        if isinstance(self._model.task, Classification):
+        if isinstance(self._task, Classification):
             return {}
         if isinstance(self._all, RestorationMetrics):
             return {name: values[-1] for name, values in self._all.scores.items()}
@@ -70,8 +73,12 @@ def _update(metrics: MetricSet, predicted: Predicted) -> None:
         metrics.update(output, target)
 
 
+def _card_of_target(task: Restoration, data: TaskData) -> Sensor:
+    return task.target.card(list(data.cards.values()))
+
+
 def value_range(card: Sensor) -> tuple[float, float] | None:
-    """What errors of an image are scaled by: 0-1 for reflectance and photographs, else the widest valid range.
+    """What errors of an image are scaled by: 0-1 for reflectance and photographs, else the card's widest valid range.
 
     None for heights: of the 9500 m between the lowest and the highest place on earth an error is no share to speak of.
 
@@ -94,23 +101,22 @@ def value_range(card: Sensor) -> tuple[float, float] | None:
     return min(band.valid_range[0] for band in card.bands), max(band.valid_range[1] for band in card.bands)
 
 
-def score(model: DownstreamConfig, data: DataConfig, predictions: Iterable[Predicted]) -> SplitScores:
+def score(task: Task, data: TaskData, predictions: Iterable[Predicted]) -> SplitScores:
     """The metrics of a split."""
-    scorer = Scorer(model, data)
+    scorer = Scorer(task, data)
     for predicted in predictions:
         scorer.add(predicted)
     return scorer.scores()
 
 
-def metric_names(model: DownstreamConfig, data: DataConfig) -> tuple[str, ...]:
+def metric_names(task: Task, data: TaskData) -> tuple[str, ...]:
     """The metrics of a task that are one number each, as they come out of a blank image."""
-    task = model.task
     if isinstance(task, Classification):
         output = torch.zeros(len(task.classes))
         target = torch.zeros(len(task.classes)) if task.multilabel else torch.tensor(0)
     elif isinstance(task, Restoration):
-        output = target = torch.zeros(len(task.target.card(model.sensors).bands), _BLANK_PX, _BLANK_PX)
+        output = target = torch.zeros(len(_card_of_target(task, data).bands), _BLANK_PX, _BLANK_PX)
     else:
         output = target = torch.zeros(_BLANK_PX, _BLANK_PX, dtype=torch.int64)
     blank = Predicted(name="blank", output=output, target=target, clouds=math.nan)
-    return tuple(score(model, data, [blank]).metrics)
+    return tuple(score(task, data, [blank]).metrics)

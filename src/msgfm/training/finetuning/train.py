@@ -117,7 +117,7 @@ def validate(
     def score_and_keep() -> None:
         assert plan.data.val is not None
         model.eval()
-        scores = score(plan.model, plan.config.data, predictor.over(plan.data.val, "validating"))
+        scores = score(plan.model.task, plan.data, predictor.over(plan.data.val, "validating"))
         found.update(scores.metrics)
         if is_better(plan.metric, found[plan.metric], state.best_score):
             write_weights(model, best_path(plan))
@@ -167,7 +167,7 @@ def save(fabric: Fabric, plan: Plan, state: State, model: DownstreamModel, optim
 
 
 def _make_logger(plan: Plan, state: State) -> StepLogger:
-    names = metric_names(plan.model, plan.config.data) if plan.data.val is not None else []
+    names = metric_names(plan.model.task, plan.data) if plan.data.val is not None else []
     columns = [*STEP_COLUMNS, *(f"val/{name}" for name in names)]
     name = f"{plan.config.out.name}-{plan.folder.name}"
     return StepLogger(plan.folder, plan.config.log, columns, state.step, config_to_dict(plan.config), name)
