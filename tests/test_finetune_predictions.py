@@ -9,6 +9,7 @@ import pytest
 import torch
 from small_runs import files_in
 
+from msgfm.data.masks import UNLABELLED
 from msgfm.models.tasks import Segmentation
 from msgfm.training.finetuning.predicting import Predicted
 from msgfm.training.finetuning.predictions import write_predictions
@@ -49,3 +50,17 @@ def test_one_that_ends_well_replaces_them_all(tmp_path: Path) -> None:
     assert (tmp_path / "test.csv").read_text().splitlines()[1:] == ["z,000000_z.npz,1.0", "y,,1.0"]
     write(tmp_path, 1, ("z",), keep=0)
     assert not (tmp_path / "test").exists()
+
+
+@pytest.mark.parametrize(("classes", "dtype", "unlabelled"), [(255, np.uint8, 255), (256, np.uint16, 65535)])
+def test_every_class_has_a_number_of_its_own_and_none_is_that_of_no_label(
+    tmp_path: Path, classes: int, dtype: type, unlabelled: int
+) -> None:
+    output = torch.arange(classes)[None]
+    target = torch.where(output == 7, UNLABELLED, output)
+    with write_predictions(tmp_path, "test", Segmentation(classes=tuple(map(str, range(classes)))), None) as writer:
+        writer.add(Predicted(name="x", output=output, target=target, clouds=np.nan), {})
+    with np.load(tmp_path / "test" / "000000_x.npz") as arrays:
+        assert arrays["predicted"].dtype == arrays["target"].dtype == dtype
+        assert arrays["predicted"].tolist() == output.tolist()
+        assert arrays["target"].tolist() == output.where(output != 7, unlabelled).tolist()

@@ -18,8 +18,7 @@ from msgfm.files import write_atomically, write_folder_atomically
 from msgfm.models.tasks import Classification, Restoration, Task
 from msgfm.training.finetuning.predicting import Predicted
 
-NO_LABEL = 255
-"""In class maps on disk, which are uint8: no label."""
+_MOST_IN_UINT8 = 255  # classes 0 to 254; the type's largest number says that there is no label
 
 
 def require_split_name(split: str) -> None:
@@ -41,8 +40,8 @@ def write_predictions(folder: Path, split: str, task: Task, keep: int | None) ->
 
     Those stand until the block ends well, and for good if it does not. Classification: `SPLIT.parquet` with `sample`,
     `target`, `probabilities` in the order of the classes (in the file's metadata). Else: `SPLIT/NNNNNN_NAME.npz` with
-    `predicted` (and `target`, of class maps; uint8, 255 where there is no label), and `SPLIT.csv` with the scores of
-    each image.
+    `predicted` (and `target`, of class maps; uint8, 255 where there is no label, or uint16 and 65535 of more than 255
+    classes), and `SPLIT.csv` with the scores of each image.
 
     Args:
         folder: `predictions` of a run.
@@ -98,8 +97,9 @@ class PredictionWriter:
         if isinstance(self._task, Restoration):
             arrays = {"predicted": predicted.output.numpy()}
         else:
-            target = torch.where(predicted.target == UNLABELLED, NO_LABEL, predicted.target)
-            arrays = {"predicted": predicted.output.numpy().astype(np.uint8), "target": target.numpy().astype(np.uint8)}
+            dtype = np.uint8 if len(self._task.classes) <= _MOST_IN_UINT8 else np.uint16
+            target = torch.where(predicted.target == UNLABELLED, np.iinfo(dtype).max, predicted.target)
+            arrays = {"predicted": predicted.output.numpy().astype(dtype), "target": target.numpy().astype(dtype)}
         with write_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
