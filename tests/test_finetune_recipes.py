@@ -115,7 +115,6 @@ def test_the_papers_numbers() -> None:
         "bigearthnet_100": {"map_micro": 0.929},
         "vaihingen": {"miou": 0.758},
         "sen12ms_cr": {"mae": 0.026, "sam": 4.87, "ssim": 0.842},
-        "spacenet2": {"psnr": 22.85, "ssim": 0.668},
         "oscd": {"f1": 0.571},
         "dsifn": {"f1": 0.704},
         "whu_buildings": {"iou": 0.906},
