@@ -166,6 +166,17 @@ def test_relative_position_index_of_a_smaller_window_means_the_same_offsets():
     assert full.unique().numel() == 81
 
 
+def test_a_model_that_was_used_in_inference_mode_can_be_trained_afterwards():
+    relative_position_index.cache_clear()
+    shifted_window_mask.cache_clear()
+    attention = WindowAttention(8, 2, window_size=4, shifted=True)
+    tokens = torch.randn(1, 8, 8, 8)
+    with torch.inference_mode():
+        attention(tokens)
+    attention(tokens).sum().backward()
+    assert attention.relative_position_bias_table.grad is not None
+
+
 def test_shifted_mask_keeps_apart_what_was_not_adjacent():
     h, w, size, shift = 12, 12, (6, 6), (3, 3)
     mask = shifted_window_mask(h, w, size, shift)[:, 0]

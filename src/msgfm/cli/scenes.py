@@ -75,7 +75,8 @@ def predict(
     """Run a fine-tuned model over a whole scene: --SENSOR FILE... for each of its inputs.
 
     Files are GeoTIFFs with one band or many, folders, Sentinel-2 products (.SAFE), addresses, or STAC items. What is
-    written is a cloud-optimised GeoTIFF on the finest input's grid. Memory does not grow with the scene.
+    written is a cloud-optimised GeoTIFF on the finest input's grid; of a classification a table of windows (GeoParquet,
+    --out NAME.parquet). Memory does not grow with the scene.
 
     For example:
 
@@ -85,7 +86,9 @@ def predict(
 
         msgfm predict runs/urban/seed_0 --rgb photo.tif --bands rgb=R,G,B --out map.tif --workers 4 --resume
     """
-    from msgfm.scenes.predict import Running, SceneInputs, predict_scene
+    from msgfm.scenes.embed import classify_scene
+    from msgfm.scenes.job import Running, SceneInputs
+    from msgfm.scenes.predict import predict_scene
     from msgfm.scenes.products import ProductOptions
 
     inputs = SceneInputs(
@@ -111,6 +114,11 @@ def predict(
         resume=resume,
         overwrite=overwrite,
     )
+    if result.suffix == ".parquet":
+        if options != ProductOptions():
+            raise InputError("a table of windows has the classes' probabilities, and no further layers")
+        out.print(f"wrote {classify_scene(str(model), inputs, result, running)}", highlight=False, markup=False)
+        return
     for file in predict_scene(str(model), inputs, result, options, running).files:
         out.print(f"wrote {file}", highlight=False, markup=False)
 
@@ -146,7 +154,8 @@ def translate(
 
         msgfm translate runs/small s1.tif --from sentinel1 --to sentinel2 --out s2_like.tif
     """
-    from msgfm.scenes.predict import Running, SceneInputs, predict_scene
+    from msgfm.scenes.job import Running, SceneInputs
+    from msgfm.scenes.predict import predict_scene
     from msgfm.scenes.products import ProductOptions
 
     inputs = SceneInputs(
@@ -170,6 +179,106 @@ def translate(
     options = ProductOptions(uncertainty=uncertainty)
     for file in predict_scene(str(model), inputs, result, options, running, target=target).files:
         out.print(f"wrote {file}", highlight=False, markup=False)
+
+
+@app.command(context_settings=_FILES_AFTER_OPTIONS)
+@reports_input_errors
+def embed(
+    context: typer.Context,
+    model: Model,
+    result: Annotated[Path, typer.Option("--out", help="The table (.parquet).")],
+    stage: Annotated[int, typer.Option(min=1, help="Of the encoder.")] = 3,
+    bands: Bands = None,
+    like: Like = None,
+    settings: Set = None,
+    power: Power = "",
+    force: Force = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Inputs may be left out.")] = False,
+    fill_nodata: Annotated[
+        bool, typer.Option("--fill-nodata", help="Also windows where only some inputs have data.")
+    ] = False,
+    window: Window = None,
+    overlap: Annotated[int | None, typer.Option(min=0, help="Of windows, in pixels.", show_default="none")] = None,
+    batch_size: BatchSize = 8,
+    device: Device = "auto",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Features of every window of a scene, as a table (GeoParquet) for search and maps: --SENSOR FILE...
+
+    For example:
+
+        msgfm embed runs/small --sentinel2 s2.tif --out features.parquet
+
+        msgfm similar features.parquet --at 13.41,52.52
+    """
+    from msgfm.scenes.embed import embed_scene
+    from msgfm.scenes.job import Running, SceneInputs
+
+    inputs = SceneInputs(
+        images=_sensors_of(model, context.args),
+        bands=_bands_of(bands or ()),
+        like=like,
+        settings=settings or (),
+        power=power,
+        force=force or (),
+        allow_missing=allow_missing,
+    )
+    running = Running(
+        window=window,
+        overlap=overlap,
+        batch_size=batch_size,
+        fill=fill_nodata,
+        device=device,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    out.print(f"wrote {embed_scene(str(model), inputs, result, stage, running)}", highlight=False, markup=False)
+
+
+@app.command()
+@reports_input_errors
+def similar(
+    table: Annotated[Path, typer.Argument(help="Table that msgfm embed wrote.")],
+    at: Annotated[str, typer.Option(help="LON,LAT of the window that is looked for, in degrees.")],
+    top: Annotated[int, typer.Option(min=1, help="How many are shown.")] = 10,
+    result: Annotated[
+        Path | None, typer.Option("--out", help="Table (.parquet) of all windows with their similarity.")
+    ] = None,
+) -> None:
+    """Find the windows that look like the one at a place: cosine of their features.
+
+    For example:
+
+        msgfm similar features.parquet --at 13.41,52.52 --top 20 --out alike.parquet
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from msgfm.files import require_suffix
+    from msgfm.scenes.similar import find_similar
+
+    if result is not None:
+        require_suffix(result, ".parquet")
+    shown = Table(box=SIMPLE_HEAD)
+    for heading in ("similarity", "longitude", "latitude", "row", "column"):
+        shown.add_column(heading, justify="right")
+    for match in find_similar(table, _place(at), top, result):
+        numbers = (f"{match.similarity:.4f}", *(f"{degrees:.5f}" for degrees in match.middle))
+        shown.add_row(*numbers, *map(str, match.area[:2]))
+    out.print(shown)
+    if result is not None:
+        out.print(f"wrote {result}", highlight=False, markup=False)
+
+
+def _place(text: str) -> tuple[float, float]:
+    try:
+        longitude, latitude = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--at {text}: write longitude and latitude in degrees, as 13.41,52.52") from error
+    if not (abs(longitude) <= 180 and abs(latitude) <= 90):
+        raise InputError(f"--at {text}: longitude is -180 to 180 degrees, latitude -90 to 90")
+    return longitude, latitude
 
 
 def _sensors_of(model: Path, arguments: Sequence[str]) -> dict[str, list[str]]:

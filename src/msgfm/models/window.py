@@ -27,7 +27,9 @@ def merge_windows(windows: Tensor, size: tuple[int, int], h: int, w: int) -> Ten
     return x.reshape(b, h, w, heads * d)
 
 
+# Kept tensors are made outside inference mode, also when it is on: training could not use them.
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def relative_position_index(window_size: int, size: tuple[int, int]) -> Tensor:
     """Rows of the bias table for each pair of tokens of a window of `size`, (n, n), n = size[0] * size[1].
 
@@ -42,6 +44,7 @@ def relative_position_index(window_size: int, size: tuple[int, int]) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def shifted_window_mask(h: int, w: int, size: tuple[int, int], shift: tuple[int, int]) -> Tensor:
     """What keeps tokens apart that the cyclic shift brought into one window: (windows, 1, n, n), 0 or -100."""
     region = torch.zeros(1, h, w, 1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgfm.errors import InputError
@@ -16,14 +16,24 @@ from msgfm.models.weights import WEIGHTS
 from msgfm.sensors import Sensor
 
 
-def wanted_cards(folder: Path, given: Mapping[str, Sequence[str]], target: str) -> tuple[dict[str, Sensor], str | None]:
+def wanted_cards(
+    folder: Path, given: Mapping[str, Sequence[str]], target: str, *, features: bool = False
+) -> tuple[dict[str, Sensor], str | None]:
     """The bands that a model takes, by key in its order, and the key whose grid is taken (None: the finest).
+
+    Args:
+        folder: of the model.
+        given: files by key.
+        target: of a translation, the sensor wanted.
+        features: whether a pretrained model may do without a task, as its features are wanted.
 
     Raises:
         InputError: a model without a task, or a translation that the model cannot do.
     """
     config = load_model_config(folder)
     if isinstance(config, MsGFMConfig):
+        if features:
+            return _known_cards(config, given), None
         return _translation_cards(folder, config, given, target)
     if target:
         raise InputError(
@@ -43,18 +53,22 @@ def _finest(card: Sensor) -> float:
 def _translation_cards(
     folder: Path, config: MsGFMConfig, given: Mapping[str, Sequence[str]], target: str
 ) -> tuple[dict[str, Sensor], str | None]:
-    known = {sensor.name: sensor for sensor in config.sensors}
     if not target:
         raise InputError(
             f"{folder} holds a pretrained model without a task: msgfm translate and msgfm embed use it as it is, msgfm "
             f"finetune makes one for a task"
         )
-    for name in (*given, target):
-        if name not in known:
-            raise InputError(f"the model has no sensor {name!r}; it was trained with {', '.join(known)}")
     if len(given) != 1:
         raise InputError(f"a translation starts from one sensor, not from {', '.join(given) or 'none'}")
-    return {name: known[name] for name in given}, None
+    _known_cards(config, [target])
+    return _known_cards(config, given), None
+
+
+def _known_cards(config: MsGFMConfig, names: Iterable[str]) -> dict[str, Sensor]:
+    known = {sensor.name: sensor for sensor in config.sensors}
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"the model has no sensor {unknown[0]!r}; it was trained with {', '.join(known)}")
+    return {name: card for name, card in known.items() if name in set(names)}
 
 
 def training_window(folder: Path) -> int:

@@ -185,7 +185,7 @@ def has_plan(out: Path) -> bool:
 def remove_plan(out: Path) -> None:
     """Throws away what a run left, but for the lock on it."""
     for path in parts_beside(out).iterdir():
-        if path.suffix in (".tif", ".json"):
+        if path.suffix in (".tif", ".npz", ".json"):
             path.unlink()
 
 

@@ -1,0 +1,87 @@
+"""`msgfm embed`, and `msgfm predict` with a classification: a table with a vector for each window of a scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from msgfm.errors import InputError
+from msgfm.models.downstream import DownstreamModel
+from msgfm.models.msgfm import MsGFM
+from msgfm.models.pretrained import from_pretrained, load_downstream
+from msgfm.models.tasks import Classification
+from msgfm.progress import watch
+from msgfm.scenes.engine import Clock
+from msgfm.scenes.job import Job, Running, SceneInputs, open_job
+from msgfm.scenes.needs import digest_of_weights
+from msgfm.scenes.vectors import Vectors, class_vectors, do_rows, feature_vectors, kept_windows
+from msgfm.scenes.windows_table import WindowsInfo, open_windows_table
+
+
+def classify_scene(model: str, inputs: SceneInputs, out: Path, running: Running) -> Path:
+    """Probabilities of the classes of each window, side by side unless told to overlap, as GeoParquet.
+
+    Args:
+        model: its folder, or its name on the hub; of a classification.
+        inputs: the scene.
+        out: the result, `.parquet`.
+        running: how it is worked on.
+
+    Raises:
+        InputError: as `open_job`; or the model does not classify images.
+    """
+    with open_job(model, inputs, out, running, suffix=".parquet", apart=True) as job:
+        loaded = load_downstream(job.model).to(torch.device(job.device))
+        if not isinstance(loaded.config.task, Classification):
+            raise InputError(f"a model of {loaded.config.task.kind} gives a raster: --out NAME.tif")
+        return write_windows(job, class_vectors(loaded, torch.device(job.device)), {})
+
+
+def embed_scene(model: str, inputs: SceneInputs, out: Path, stage: int, running: Running) -> Path:
+    """Features of a stage of the encoder, the mean over each window, as GeoParquet.
+
+    Args:
+        model: its folder, or its name on the hub; pretrained or of a task.
+        inputs: the scene; a pretrained model takes one of its sensors, or several.
+        out: the result, `.parquet`.
+        stage: of the encoder, from 1.
+        running: how it is worked on.
+
+    Raises:
+        InputError: as `open_job`; or no such stage.
+    """
+    with open_job(model, inputs, out, running, suffix=".parquet", features=True, apart=True) as job:
+        device = torch.device(job.device)
+        loaded: MsGFM | DownstreamModel = from_pretrained(job.model).to(device)
+        bands = {image.key: image.card.band_names for image in job.scene.request.images}
+        return write_windows(job, feature_vectors(loaded, stage, bands, device), {"stage": stage})
+
+
+def write_windows(job: Job, vectors: Vectors, settings: dict[str, int]) -> Path:
+    """Does the work, row of windows by row of windows, and writes the table."""
+    parts = job.open_parts([], settings)
+    done = do_rows(
+        job.scene.read,
+        vectors,
+        job.tiling,
+        parts.path,
+        batch_size=job.running.batch_size,
+        fill=job.running.fill,
+        clock=Clock(),
+    )
+    watch(done, "predicting", job.tiling.height * job.tiling.width)
+    facts = {
+        "model": job.model.name,
+        "weights_sha256": digest_of_weights(job.model),
+        "window": job.tiling.window,
+        "overlap": job.tiling.overlap,
+        "inputs": job.places(),
+        **settings,
+    }
+    info = WindowsInfo(grid=job.scene.grid, size=vectors.size, names=vectors.names, facts=facts)
+    with open_windows_table(job.out, info) as table:
+        for windows in kept_windows(job.tiling, parts.path):
+            table.add(windows)
+    job.finish()
+    return job.out

@@ -1,0 +1,220 @@
+"""What every command on a scene begins with: the scene opened and checked, the place of the result held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import msgfm
+from msgfm.errors import InputError
+from msgfm.files import lock_folder, require_suffix, require_writable
+from msgfm.geo.tiling import Tiling
+from msgfm.models.pretrained import model_folder
+from msgfm.scenes.inputs.contract import require_contract
+from msgfm.scenes.inputs.files import make_request
+from msgfm.scenes.inputs.request import SceneRequest
+from msgfm.scenes.inputs.scene import Scene, open_scene
+from msgfm.scenes.mlm import ModelFacts, describe_model
+from msgfm.scenes.needs import digest_of_weights, model_digest, training_window, wanted_cards
+from msgfm.scenes.parts import PartsFolder, has_plan, open_parts, parts_beside, remove_parts, remove_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneInputs:
+    """What the user gives of a scene.
+
+    Args:
+        images: by key or sensor, files, folders, patterns, addresses.
+        bands: likewise, names of the bands of files that do not say them.
+        like: a raster whose grid is taken.
+        settings: how files are stored, as `sentinel2.offset=-1000`.
+        power: `linear` or `db`, which radar files are; empty: decibel unless a product says otherwise.
+        force: kinds of findings of the input contract that are let through.
+        allow_missing: whether inputs of the model may be left out.
+    """
+
+    images: Mapping[str, Sequence[str]]
+    bands: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    like: str | None = None
+    settings: Sequence[str] = ()
+    power: str = ""
+    force: Sequence[str] = ()
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How a scene is worked on; the result does not depend on it but for rounding.
+
+    Args:
+        window: side of a window in pixels; None is that of training.
+        overlap: of neighbouring windows in pixels, at least; None is a quarter of the window.
+        batch_size: windows at once.
+        fill: whether one input with data is enough; else a pixel that lacks any of them has no data.
+        device: `auto`, or as torch names it.
+        workers: processes, or workers of a local Dask cluster.
+        dask: address of a scheduler, `local`, or empty.
+        resume: goes on where an earlier run was stopped.
+        overwrite: replaces a result, and begins anew.
+    """
+
+    window: int | None = None
+    overlap: int | None = None
+    batch_size: int = 8
+    fill: bool = False
+    device: str = "auto"
+    workers: int = 1
+    dask: str = ""
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A scene that is open and checked, and a result that nobody else writes.
+
+    Args:
+        model: folder of the model.
+        target: of a translation, the sensor wanted; else empty.
+        scene: open.
+        tiling: windows.
+        out: the result.
+        running: how it is worked on.
+        device: as torch names it.
+    """
+
+    model: Path
+    target: str
+    scene: Scene
+    tiling: Tiling
+    out: Path
+    running: Running
+    device: str
+
+    def open_parts(self, layers: Sequence[str], settings: Mapping[str, Any]) -> PartsFolder:
+        """The folder of the result's parts, of an earlier run of the same plan or new.
+
+        Args:
+            layers: of the result.
+            settings: what its bytes depend on beside model, scene, windows, batches and device.
+
+        Raises:
+            InputError: an earlier run had another plan, or is neither gone on with nor thrown away.
+        """
+        plan = {
+            "msgfm": msgfm.__version__,
+            "model": model_digest(self.model),
+            "target": self.target,
+            "inputs": self.scene.digest,
+            **asdict(self.tiling),
+            **settings,
+            "batch_size": self.running.batch_size,
+            "fill": self.running.fill,
+            "device": self.device,
+        }
+        if self.running.overwrite and not self.running.resume:
+            remove_plan(self.out)
+        return open_parts(self.out, layers, plan, resume=self.running.resume)
+
+    def finish(self) -> None:
+        """Throws the parts away: the result is there."""
+        remove_parts(self.out)
+
+    def facts(self) -> ModelFacts:
+        """Of the model, for what is written beside the result."""
+        cards = {image.key: image.card for image in self.scene.request.images}
+        settings = {"window": self.tiling.window, "overlap": self.tiling.overlap}
+        digest = digest_of_weights(self.model)
+        return describe_model(self.model, cards, target=self.target, digest=digest, settings=settings)
+
+    def places(self) -> dict[str, list[str]]:
+        """Files of the scene by key."""
+        return {image.key: [file.place for file in image.files] for image in self.scene.request.images}
+
+
+@contextmanager
+def open_job(
+    model: str,
+    inputs: SceneInputs,
+    out: Path,
+    running: Running,
+    *,
+    suffix: str = ".tif",
+    target: str = "",
+    features: bool = False,
+    apart: bool = False,
+) -> Iterator[Job]:
+    """Opens a scene for a model, holds it against the input contract, and holds the place of the result.
+
+    Args:
+        model: its folder, or its name on the hub.
+        inputs: the scene.
+        out: the result.
+        running: how it is worked on.
+        suffix: that the result must have.
+        target: of a translation, the sensor wanted.
+        features: whether the features of a model are wanted, which a pretrained one has, too.
+        apart: whether windows lie side by side unless said otherwise.
+
+    Raises:
+        InputError: inputs that do not fit the model or each other, or a result that is there already.
+    """
+    require_suffix(out, suffix)
+    require_writable(out)
+    folder = model_folder(model)
+    cards, first = wanted_cards(folder, inputs.images, target, features=features)
+    request = make_request(
+        cards,
+        inputs.images,
+        inputs.bands,
+        inputs.like,
+        first=first,
+        settings=inputs.settings,
+        power=inputs.power,
+        allow_missing=inputs.allow_missing,
+    )
+    tiling = make_tiling(folder, request, running, apart=apart)
+    device = find_device(running.device)
+    try:
+        with lock_folder(parts_beside(out)), open_scene(request) as scene:
+            if out.exists() and not running.overwrite and not has_plan(out):
+                raise InputError(f"{out} is there already; choose another name, or replace it with --overwrite")
+            require_contract(scene, inputs.force)
+            yield Job(model=folder, target=target, scene=scene, tiling=tiling, out=out, running=running, device=device)
+    finally:
+        with suppress(OSError):  # what a run left stays
+            parts_beside(out).rmdir()
+
+
+def make_tiling(folder: Path, request: SceneRequest, running: Running, *, apart: bool) -> Tiling:
+    """Windows as large as those of training, unless said otherwise, that overlap by a quarter, or lie side by side.
+
+    Raises:
+        InputError: windows that are no windows.
+    """
+    window = running.window or training_window(folder)
+    usual = 0 if apart else window // 4
+    overlap = usual if running.overlap is None else running.overlap
+    if not 0 <= overlap < window:
+        raise InputError(f"--overlap {overlap}: windows of {window} pixels overlap by 0 to {window - 1} pixels")
+    return Tiling(height=request.grid.height, width=request.grid.width, window=window, overlap=overlap)
+
+
+def find_device(wanted: str) -> str:
+    """A device that there is; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {wanted}: {str(error).splitlines()[0]}; give cpu, cuda or cuda:0") from error
+    return wanted

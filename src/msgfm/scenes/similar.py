@@ -1,0 +1,116 @@
+"""`msgfm similar`: which windows of a scene look like the one at a place, by their features."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msgfm.errors import InputError
+from msgfm.scenes.windows_table import Windows, WindowsInfo, open_windows_table, read_windows, read_windows_info
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A window, and how alike it is.
+
+    Args:
+        similarity: cosine of the two vectors, -1 to 1.
+        area: first row and column, height, width in pixels of the scene.
+        middle: longitude and latitude of its middle.
+    """
+
+    similarity: float
+    area: tuple[int, int, int, int]
+    middle: tuple[float, float]
+
+
+def find_similar(table: Path, place: tuple[float, float], top: int, out: Path | None = None) -> list[Match]:
+    """The windows whose vectors have the largest cosine with that of the window at a place, which comes first.
+
+    The table is read row group by row group, twice.
+
+    Args:
+        table: of `msgfm embed`.
+        place: longitude and latitude.
+        top: how many.
+        out: a table, `.parquet`, that gets every window with its similarity.
+
+    Raises:
+        InputError: no table of vectors, or no window at the place.
+    """
+    info = read_windows_info(table)
+    if info.names:
+        raise InputError(
+            f"{table} holds {', '.join(info.names)} of each window, and no features; msgfm embed makes these"
+        )
+    wanted = vector_at(table, place)
+    best: list[tuple[float, int, Match]] = []
+    count = 0
+    for windows in read_windows(table):
+        alike = cosines(windows.values, wanted)
+        assert windows.corners is not None
+        for i in np.argsort(-alike, kind="stable")[:top]:
+            middle = windows.corners[i].mean(0)
+            row, column, height, width = windows.areas[i].tolist()
+            match = Match(
+                similarity=float(alike[i]),
+                area=(row, column, height, width),
+                middle=(float(middle[0]), float(middle[1])),
+            )
+            heapq.heappush(best, (match.similarity, -(count + int(i)), match))
+            if len(best) > top:
+                heapq.heappop(best)
+        count += len(alike)
+    if out is not None:
+        _write(table, info, wanted, out)
+    return [match for _, _, match in sorted(best, reverse=True)]
+
+
+def vector_at(table: Path, place: tuple[float, float]) -> NDArray[np.float32]:
+    """The vector of the window at a place; where windows overlap, of the one whose middle is nearest.
+
+    Raises:
+        InputError: no window is there.
+    """
+    nearest = np.inf
+    found: NDArray[np.float32] | None = None
+    for windows in read_windows(table):
+        assert windows.corners is not None
+        inside = np.flatnonzero(holds(windows.corners, place))
+        if len(inside):
+            distance = np.linalg.norm(windows.corners[inside].mean(1) - place, axis=1)
+            if distance.min() < nearest:
+                nearest, found = float(distance.min()), windows.values[inside[distance.argmin()]]
+    if found is None:
+        west, south, east, north = read_windows_info(table).grid.lon_lat_bounds()
+        raise InputError(
+            f"--at {place[0]:g},{place[1]:g}: no window of {table} is there, or it had no data; its scene reaches from "
+            f"{west:.5g},{south:.5g} to {east:.5g},{north:.5g} (longitude, latitude)"
+        )
+    return found
+
+
+def holds(corners: NDArray[np.float64], place: tuple[float, float]) -> NDArray[np.bool_]:
+    """Which quadrangles (N, 4, 2), against the clock, hold a place: it lies left of each of their sides."""
+    start, end = corners, np.roll(corners, -1, axis=1)
+    along, to = end - start, np.asarray(place) - start
+    return np.asarray((along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0] >= 0).all(1))
+
+
+def cosines(values: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of vectors (N, size) with one; 0 for a vector of zeros."""
+    lengths = np.linalg.norm(values.astype(np.float64), axis=1) * np.linalg.norm(wanted.astype(np.float64))
+    products: NDArray[np.float64] = values.astype(np.float64) @ wanted.astype(np.float64)
+    return products / np.where(lengths > 0, lengths, 1)
+
+
+def _write(table: Path, info: WindowsInfo, wanted: NDArray[np.float32], out: Path) -> None:
+    told = WindowsInfo(grid=info.grid, size=1, names=("similarity",), facts=info.facts)
+    with open_windows_table(out, told) as written:
+        for windows in read_windows(table):
+            alike = cosines(windows.values, wanted).astype(np.float32)
+            written.add(Windows(areas=windows.areas, values=alike[:, None]))
