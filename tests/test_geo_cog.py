@@ -7,10 +7,11 @@ import pytest
 import rasterio
 from rasterio import Affine
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
 from rio_cogeo.cogeo import cog_validate
 
 from msgfm.errors import InputError
-from msgfm.geo.cog import Part, assemble_cog, write_part
+from msgfm.geo.cog import Part, _require_whole, assemble_cog, write_part
 from msgfm.geo.grid import Grid
 from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
 
@@ -188,15 +189,27 @@ def test_a_part_that_is_damaged_or_of_another_kind_is_told(tmp_path):
     assert not (tmp_path / "result.tif").exists()
 
 
-@pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.6, 0.9, 0.999])
-def test_a_full_disk_leaves_nothing(tmp_path, disk_full_after, share):
-    spec = reflectance(600, 1100)
+def test_a_full_disk_leaves_nothing(tmp_path, disk_full_after):
+    spec = reflectance(600, 600)
     out, array = assembled(tmp_path, spec)
     size = out.stat().st_size
     before = tmp_path / "before.tif"
     before.write_text("before")
     parts = parts_of(tmp_path / "parts", array)
-    with disk_full_after(int(size * share)), pytest.raises(InputError, match=r"before\.tif.*(space|disk)"):
-        assemble_cog(parts, spec, before)
-    assert before.read_text() == "before"
-    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"result.tif", "before.tif"}
+    for share in (0.001, 0.1, 0.5, 0.9, 0.999):
+        with disk_full_after(int(size * share)), pytest.raises(InputError, match=r"before\.tif.*(space|disk)"):
+            assemble_cog(parts, spec, before)
+        assert before.read_text() == "before"
+        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"result.tif", "before.tif"}
+
+
+def test_a_block_that_was_not_written_is_noticed(tmp_path):
+    out, _ = assembled(tmp_path, reflectance(600, 1100))
+    _require_whole(out)
+    content = out.read_bytes()
+    with rasterio.open(out, overview_level=0) as overview:
+        offset, size = (int(overview.get_tag_item(f"BLOCK_{what}_1_0", "TIFF", 1)) for what in ("OFFSET", "SIZE"))
+    for broken in (content[:-1], content[: offset - 4] + bytes(size + 8) + content[offset + size + 4 :]):
+        out.write_bytes(broken)
+        with pytest.raises(RasterioError, match="cut off"):
+            _require_whole(out)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -155,21 +155,35 @@ def _require_part(part: Part, spec: RasterSpec) -> None:
 
 
 def _require_whole(path: Path) -> None:
-    """Looks whether the file reaches as far as its last blocks: GDAL may leave out what did not fit on the disk.
+    """Looks whether every block has arrived: GDAL may leave out what does not fit on the disk, and not say so.
+
+    In a cloud-optimised GeoTIFF of GDAL a block's size stands before it, and its last four bytes again after it.
 
     Raises:
-        RasterioError: it does not.
+        RasterioError: one has not.
     """
-    size = path.stat().st_size
     with rasterio.open(path) as written:
         levels = len(written.overviews(1))
-    for options in ({}, *({"overview_level": level} for level in range(levels))):
-        with rasterio.open(path, **options) as level:
-            sides = zip((level.width, level.height), reversed(level.block_shapes[0]), strict=True)
-            column, row = (math.ceil(side / block) - 1 for side, block in sides)
-            found = [level.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=1) for what in ("OFFSET", "SIZE")]
-        if None in found or sum(map(int, found)) > size:
-            raise RasterioError("the file is cut off")
+    with path.open("rb") as file:
+        for options in ({}, *({"overview_level": level} for level in range(levels))):
+            with rasterio.open(path, **options) as level:
+                rows, columns = (
+                    math.ceil(side / block) for side, block in zip(level.shape, level.block_shapes[0], strict=True)
+                )
+                for place in (f"{column}_{row}" for row in range(rows) for column in range(columns)):
+                    offset, size = (
+                        level.get_tag_item(f"BLOCK_{what}_{place}", "TIFF", 1) for what in ("OFFSET", "SIZE")
+                    )
+                    if offset is None or size is None or not _has_block(file, int(offset), int(size)):
+                        raise RasterioError("the file is cut off")
+
+
+def _has_block(file: BinaryIO, offset: int, size: int) -> bool:
+    file.seek(offset - 4)
+    before = file.read(4)
+    file.seek(offset + size - 4)
+    end = file.read(8)
+    return len(end) == 8 and int.from_bytes(before, "little") == size and end[:4] == end[4:]
 
 
 def _virtual_raster(parts: Sequence[Part], spec: RasterSpec) -> str:
