@@ -233,6 +233,33 @@ def test_other_settings_do_not_replace_the_scores_of_a_split(run_folder: Path, t
     assert facts["truths"]["further"] == facts["truths"]["test"]
     assert "further was scored with another data.image_size;" in refused(*further)
     run(*further, "data.image_size=16")
+    elsewhere = ("evaluate", copy, "--split", "elsewhere", "data.test=val")
+    run(*elsewhere, "data.window_size=16")
+    assert "as --split elsewhere_2 data.test=val" in refused(*elsewhere)
+
+
+def test_weights_that_are_not_the_runs_are_refused(run_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    shutil.copy(run_folder / "seed_1" / "model.safetensors", copy)
+    before = {name: (copy / name).read_bytes() for name in files_in(copy)}
+    for split in ("test", "elsewhere"):
+        message = refused("evaluate", copy, "--split", split, "data.test=test")
+        assert f"{copy / 'model.safetensors'} holds other weights than the run's" in message
+    assert {name: (copy / name).read_bytes() for name in files_in(copy)} == before
+
+
+def test_what_is_damaged_or_not_complete_is_told(run_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run_folder, tmp_path / "run")
+    (copy / "seed_1" / "run.json").rename(copy / "seed_1" / "other.json")
+    (copy / "seed_0" / "metrics.json").write_text("{")
+    message = refused("evaluate", copy)
+    assert "metrics.json is damaged" in message
+    assert "delete it and score each split again" in message
+    (copy / "seed_0" / "metrics.json").unlink()
+    shown = run("evaluate", copy)
+    assert f"{copy / 'seed_1'} is left out, as it is not complete" in shown
+    (copy / "seed_0" / "run.json").write_text("[]")
+    assert "restore it from a copy: nothing writes it again" in refused("evaluate", copy)
 
 
 def test_neighbours_are_looked_up_among_the_runs_own_images(manifest: Path, tmp_path: Path) -> None:
@@ -254,4 +281,5 @@ def test_neighbours_are_looked_up_among_the_runs_own_images(manifest: Path, tmp_
     write_manifest(replace(content, samples=fewer), tmp_path / "fewer.parquet")
     changes = (f"init={moved}", f"data.manifest={tmp_path / 'fewer.parquet'}")
     assert "which are its neighbours" in refused("evaluate", folder, *changes)
+    assert "its own nearest neighbour" in refused("evaluate", folder, f"init={moved}", "--split", "train")
     assert (folder / "seed_0" / "metrics.json").read_bytes() == before

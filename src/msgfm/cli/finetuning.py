@@ -84,5 +84,5 @@ def evaluate(
 
     if fill is not None and sensors is Sensors.ALL:
         raise InputError("--fill predicts missing sensors; give --sensors all-subsets, too, or leave it out")
-    for table in evaluate_run(run, split, overrides or [], subsets=sensors is Sensors.ALL_SUBSETS, fill=fill):
-        out.print(table)
+    for shown in evaluate_run(run, split, overrides or [], subsets=sensors is Sensors.ALL_SUBSETS, fill=fill):
+        out.print(shown, highlight=False)

@@ -18,6 +18,7 @@ from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import load_downstream, load_msgfm
+from msgfm.models.weights import WEIGHTS
 from msgfm.training.finetuning.build import build_model, load_init
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
@@ -27,7 +28,7 @@ from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scor
 from msgfm.training.finetuning.plan import digest_of, make_plan
 from msgfm.training.finetuning.predictions import require_split_name
 from msgfm.training.finetuning.results import RUN_FACTS, RunFacts, read_facts
-from msgfm.training.finetuning.settings import changed_in_evaluation, require_same_settings
+from msgfm.training.finetuning.settings import changed_in_evaluation, own_name, require_same_settings
 from msgfm.training.finetuning.train import make_predictor
 from msgfm.training.folder import RECIPE
 from msgfm.training.hardware import make_fabric
@@ -48,8 +49,8 @@ class _Seed:
 
 def evaluate_run(
     run: Path, split: str, overrides: Sequence[str], *, subsets: bool = False, fill: Path | None = None
-) -> Iterator[Table]:
-    """Scores every complete seed of a run, writes scores and predictions into its folder, and gives tables to print.
+) -> Iterator[Table | str]:
+    """Scores every complete seed of a run, and writes scores and predictions into its folder.
 
     Args:
         run: a recipe's `out`, or the folder of one seed.
@@ -59,6 +60,9 @@ def evaluate_run(
             as the size of windows, may change under a further name alone, and is noted with the scores.
         subsets: scores every subset of the sensors instead.
         fill: of subsets, the folder of a pretrained model that predicts what is missing, too.
+
+    Yields:
+        Tables of scores, and at last what is to be known of seeds that are not complete.
 
     Raises:
         InputError: no complete run; other classes, or other samples or settings than those that it was scored with.
@@ -71,6 +75,8 @@ def evaluate_run(
         seed = _open_seed(folder, split, overrides)
         if split.endswith(FULL_RESOLUTION):
             raise InputError(f"--split {split}: it is scored with --split {split.removesuffix(FULL_RESOLUTION)}")
+        if split == "train" and seed.config.method == "knn":
+            raise InputError("--split train: of method knn each training image is its own nearest neighbour")
         if subsets:
             sensor_subsets(seed.config.inputs)  # one sensor alone is told before anything is read
         if data is None or before is None or (before.data, before.task) != (seed.config.data, seed.config.task):
@@ -85,6 +91,9 @@ def evaluate_run(
             table = _evaluate_seed(seed, split, data, dataset, pretrained, subsets)
             describe_run(folder)
             yield table
+    for path in sorted(run.glob("seed_*")):
+        if path.is_dir() and not (path / RUN_FACTS).is_file():
+            yield f"{path} is left out, as it is not complete; msgfm finetune --resume ends it"
 
 
 def complete_seeds(run: Path) -> list[Path]:
@@ -115,7 +124,7 @@ def _open_seed(folder: Path, split: str, overrides: Sequence[str]) -> _Seed:
     config = load_config(FinetuneConfig, folder / RECIPE, [*overrides, *more])
     changed = changed_in_evaluation(before, config)
     if split in facts.data.digests:
-        require_same_settings(split, facts.data.settings.get(split, {}), changed)
+        require_same_settings(split, facts.data.settings.get(split, {}), changed, config)
     classes = facts.classes
     if classes and config.task.kind == facts.task["kind"]:
         # other classes than the model's are refused where the data are read
@@ -143,7 +152,7 @@ def require_same_samples(seed: _Seed, split: str, data: TaskData) -> None:
     if differing := _differing(seed, split, data, _read_as(split)):
         raise InputError(
             f"the samples of {split} are not those of the run in {seed.folder}: {differing}; give their scores a name "
-            f"of their own, as --split elsewhere data.test={split}"
+            f"of their own, as {own_name(split, seed.config)}"
         )
 
 
@@ -194,6 +203,11 @@ def load_model(seed: _Seed, data: TaskData) -> DownstreamModel:
         if seed.facts.init is not None and digest_of(seed.config.init) != seed.facts.init.sha256:
             raise InputError(f"init: {seed.config.init} holds other weights than those of the run in {seed.folder}")
         return build_model(seed.config, data, load_init(seed.config), seed.facts.seed)[0]
+    if seed.facts.weights is not None and digest_of(seed.folder) != seed.facts.weights:
+        raise InputError(
+            f"{seed.folder / WEIGHTS} holds other weights than the run's, by the digest in {RUN_FACTS}; put the run's "
+            f"back, or fine-tune again"
+        )
     model = load_downstream(seed.folder)
     require_same_classes(model, data, seed.folder)
     return model

@@ -16,10 +16,11 @@ from msgfm.data.tasks import TaskDataset
 from msgfm.files import write_atomically
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.pretrained import CONFIG
+from msgfm.models.weights import WEIGHTS
 from msgfm.training.checkpoint import CHECKPOINTS
 from msgfm.training.facts import describe_origin
 from msgfm.training.finetuning.card import write_model_card
-from msgfm.training.finetuning.plan import Plan
+from msgfm.training.finetuning.plan import Plan, digest_of
 from msgfm.training.finetuning.predicting import Predicted, Predictor
 from msgfm.training.finetuning.predictions import write_predictions
 from msgfm.training.finetuning.report import REPORT, write_finetune_report
@@ -68,6 +69,7 @@ def write_facts(plan: Plan, state: State, model: DownstreamModel, transfer: Iter
         "task": config_to_dict(plan.model.task),
         "recipe": config_to_dict(plan.config),
         "init": {"folder": str(plan.config.init), "sha256": plan.init_digest} if plan.config.init else None,
+        "weights": digest_of(plan.folder) if (plan.folder / WEIGHTS).is_file() else None,
         "transfer": list(transfer),
         "data": {
             "digests": data.digests,

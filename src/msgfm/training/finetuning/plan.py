@@ -149,4 +149,4 @@ def digest_of(init: Path | None) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"init: cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read weights {path}: {error.strerror or error}") from error

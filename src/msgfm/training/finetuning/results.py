@@ -152,7 +152,10 @@ class Init(_Written):
 
 
 class RunFacts(_Written):
-    """How a seed's model came to be; `task` and `recipe` are those of the recipe as it was resolved."""
+    """How a seed's model came to be; `task` and `recipe` are those of the recipe as it was resolved.
+
+    `weights` is the SHA-256 of `model.safetensors`: of nearest neighbours, and runs of earlier versions, there is none.
+    """
 
     seed: int
     task: dict[str, Any]
@@ -160,6 +163,7 @@ class RunFacts(_Written):
     data: DataFacts
     best: Best | None = None
     init: Init | None = None
+    weights: str | None = None
     steps: int = 0
     parameters: int = 0
     finished: str = ""
@@ -255,7 +259,13 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); write it again with msgfm evaluate, or restore it") from error
+        raise InputError(f"{path} is damaged ({error}); {_remedy(path)}") from error
     if not isinstance(tree, dict):
-        raise InputError(f"{path} is not what msgfm writes: a JSON object was expected")
+        raise InputError(f"{path} is not what msgfm writes: a JSON object was expected; {_remedy(path)}")
     return tree
+
+
+def _remedy(path: Path) -> str:
+    if path.name == RUN_FACTS:
+        return "restore it from a copy: nothing writes it again but another run"
+    return "restore it from a copy, or delete it and score each split again with msgfm evaluate"

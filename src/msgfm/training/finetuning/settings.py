@@ -49,13 +49,27 @@ def changed_in_evaluation(before: FinetuneConfig, after: FinetuneConfig) -> dict
     return {key: now for key, (_, now) in differing.items() if key.split(".")[1] not in _WHERE_SAMPLES_ARE}
 
 
-def require_same_settings(split: str, scored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def own_name(split: str, config: FinetuneConfig) -> str:
+    """Options of `msgfm evaluate` that keep scores of the same samples under a name of their own.
+
+    Args:
+        split: the name under which they cannot be kept.
+        config: of the evaluation.
+    """
+    samples = {"train": config.data.train, "val": config.data.val}.get(split, config.data.test)
+    return f"--split {'elsewhere' if split != 'elsewhere' else 'elsewhere_2'} data.test={samples}"
+
+
+def require_same_settings(
+    split: str, scored: Mapping[str, Any], now: Mapping[str, Any], config: FinetuneConfig
+) -> None:
     """Refuses to write over scores of a split that were made with other settings.
 
     Args:
         split: its name.
         scored: `changed_in_evaluation` of the scores that there are.
         now: the same of those to come.
+        config: of the evaluation.
 
     Raises:
         InputError: names the settings that differ.
@@ -64,7 +78,7 @@ def require_same_settings(split: str, scored: Mapping[str, Any], now: Mapping[st
     if differing := [key for key in keys if (key in scored, scored.get(key)) != (key in now, now.get(key))]:
         raise InputError(
             f"{split} was scored with another {', '.join(differing)}; give the scores to come a name of their own, as "
-            f"--split elsewhere data.test={split}"
+            f"{own_name(split, config)}"
         )
 
 
