@@ -25,8 +25,7 @@ from msgfm.geo.raster import LOCAL_OPTIONS, quiet
 from msgfm.geo.spec import RasterSpec, class_tags
 from msgfm.progress import show_size
 
-_BLOCK_PX = 512
-_PART_ROWS = 64  # of a block of a part; heights of parts are mostly multiples of it
+_PART_BLOCK = 64, 256  # height and width of a block of a part; parts are mostly multiples of it high
 _CACHE = 64 * 2**20  # bytes: rasterio takes bytes for GDAL_CACHEMAX
 _THREADS = 4  # each holds some blocks
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}  # others: with a capital
@@ -58,8 +57,8 @@ def write_part(path: Path, array: NDArray[Any]) -> None:
         "dtype": array.dtype.name,
         "interleave": "pixel",  # as in the result
         "tiled": True,
-        "blockxsize": _BLOCK_PX,
-        "blockysize": min(_PART_ROWS, math.ceil(height / 16) * 16),
+        "blockxsize": _PART_BLOCK[1],
+        "blockysize": min(_PART_BLOCK[0], math.ceil(height / 16) * 16),
     }
     with MemoryFile() as memory:
         with quiet(), memory.open(**profile) as target:
@@ -87,13 +86,13 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
     _require_cover(parts, spec)
     for part in parts:
         _require_part(part, spec)
+    block = _block_size(spec)
     options = {
         "COMPRESS": "DEFLATE",  # what every reader knows
         # noise does not get smaller with more effort; runs of a class do
         "LEVEL": "6" if spec.classes else "1",
         "PREDICTOR": "NO" if spec.classes else "YES",
-        # one block wide and several high would look like strips to who judges by the shape of a block, as rio-cogeo
-        "BLOCKSIZE": str(_BLOCK_PX if spec.grid.width != _BLOCK_PX else _BLOCK_PX // 2),
+        "BLOCKSIZE": str(block),
         "BIGTIFF": "IF_SAFER",
         "OVERVIEW_RESAMPLING": "MODE" if spec.classes else "AVERAGE",
         "NUM_THREADS": str(min(_THREADS, len(os.sched_getaffinity(0)))),
@@ -102,7 +101,7 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
         leftover = temporary.with_name(f"{temporary.name}.ovr.tmp")  # GDAL's own, while it makes overviews
         try:
             with (
-                quiet({**LOCAL_OPTIONS, "GDAL_CACHEMAX": _CACHE}),
+                quiet(LOCAL_OPTIONS | _limits(block, spec)),
                 MemoryFile(_virtual_raster(parts, spec).encode(), ext=".vrt") as source,
                 show_size(temporary, leftover, what=f"writing {out.name}"),
             ):
@@ -117,6 +116,20 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
             ) from error
         finally:
             leftover.unlink(missing_ok=True)
+
+
+def _block_size(spec: RasterSpec) -> int:
+    """The side of a block: the largest for which what one block of an overview is made of fits into the cache."""
+    block = 512
+    while block > 128 and (2 * block + _PART_BLOCK[0]) * (2 * block + _PART_BLOCK[1]) * spec.bytes_per_pixel > _CACHE:
+        block //= 2
+    # one block wide and several high would look like strips to who judges by the shape of a block, as rio-cogeo does
+    return block if spec.grid.width != block else block // 2
+
+
+def _limits(block: int, spec: RasterSpec) -> dict[str, Any]:
+    """Of memory. Where a block of an overview takes more than GDAL is allowed, it makes a copy of the whole first."""
+    return {"GDAL_CACHEMAX": _CACHE, "GDAL_OVR_CHUNK_MAX_SIZE": (2 * block + 64) ** 2 * len(spec.bands) * 8}
 
 
 def _require_cover(parts: Sequence[Part], spec: RasterSpec) -> None:
@@ -210,7 +223,7 @@ def _tags(spec: RasterSpec) -> dict[str, str]:
 def _virtual_band(parts: Sequence[Part], spec: RasterSpec, band: int) -> list[str]:
     told = spec.bands[band - 1]
     kind = _GDAL_TYPES.get(spec.dtype, spec.dtype.capitalize())
-    lines = [f'<VRTRasterBand dataType="{kind}" band="{band}" blockXSize="{_BLOCK_PX}" blockYSize="{_BLOCK_PX}">']
+    lines = [f'<VRTRasterBand dataType="{kind}" band="{band}">']
     lines.append(f"<Description>{escape(told.name)}</Description>")
     if spec.nodata is not None:
         lines.append(f"<NoDataValue>{spec.nodata:.17g}</NoDataValue>")
@@ -228,7 +241,7 @@ def _virtual_band(parts: Sequence[Part], spec: RasterSpec, band: int) -> list[st
             f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(part.path.absolute()))}</SourceFilename>'
             f"<SourceBand>{band}</SourceBand>"
             f'<SourceProperties RasterXSize="{part.width}" RasterYSize="{part.height}" DataType="{kind}" '
-            f'BlockXSize="{_BLOCK_PX}" BlockYSize="{_PART_ROWS}"/>'
+            f'BlockXSize="{_PART_BLOCK[1]}" BlockYSize="{_PART_BLOCK[0]}"/>'
             f'<SrcRect xOff="0" yOff="0" xSize="{part.width}" ySize="{part.height}"/>'
             f'<DstRect xOff="{part.column}" yOff="{part.row}" xSize="{part.width}" ySize="{part.height}"/>'
             f"</SimpleSource>"
