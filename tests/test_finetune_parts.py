@@ -115,6 +115,17 @@ def test_restoration_is_measured_in_standard_deviations_where_there_is_data() ->
     assert float(loss(prediction, target)) == pytest.approx(np.mean([2 / std for std in stds if std]), rel=1e-5)
 
 
+def test_restored_images_count_the_same_however_much_of_them_is_there() -> None:
+    card = load_sensor("rgb")
+    target = torch.zeros(2, 3, 4, 4)
+    prediction = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4) * torch.tensor(
+        [float(band.std or 0) for band in card.bands]
+    ).view(3, 1, 1)
+    target[1, :, 1:] = torch.nan
+    loss = TaskLoss(LossConfig(), Restoration(target={"sensor": "rgb"}), card)
+    assert float(loss(prediction, target)) == pytest.approx((1 + 3) / 2)
+
+
 def test_spectral_angle_is_that_of_the_arc_cosine_and_its_gradient_is_finite() -> None:
     torch.manual_seed(0)
     one, other = torch.rand(2, 4, 3, 3) + 0.1, torch.rand(2, 4, 3, 3) + 0.1
@@ -164,24 +175,13 @@ def test_windows_are_put_together_as_they_were_cut() -> None:
     for row in (0, 3):
         for column in (0, 4, 5):
             piece = whole[row : row + size, column : column + size]
-            predicted = Predicted(name=f"x#{row},{column}", output=piece, target=piece + 100, clouds=float(column))
+            predicted = Predicted(name=f"x#{row},{column}", output=piece, target=piece + 100, clouds=0.25)
             parts.append((Window(0, row, column, height, width), predicted))
     joined = join_windows(parts)
     assert torch.equal(joined.output, whole)
     assert torch.equal(joined.target, whole + 100)
     assert joined.name == "x"
-    assert joined.clouds == pytest.approx(3.0)
-
-
-def test_windows_of_which_clouds_are_not_known_do_not_count() -> None:
-    piece = torch.zeros(2, 4, 4)
-    shares = [math.nan, 0.2, 0.4]
-    parts = [
-        (Window(0, 0, 4 * i, 4, 12), Predicted(name=f"x#0,{4 * i}", output=piece, target=piece, clouds=share))
-        for i, share in enumerate(shares)
-    ]
-    assert join_windows(parts).clouds == pytest.approx(0.3)
-    assert math.isnan(join_windows(parts[:1]).clouds)
+    assert joined.clouds == 0.25
 
 
 def test_what_fills_a_small_image_up_is_cut_off() -> None:

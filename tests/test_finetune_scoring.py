@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from image_pairs import plain_ergas, plain_psnr, plain_q
 from small_downstream import pretrained
-from small_runs import run
+from small_runs import refused, run
 from small_tasks import write_finetune_recipe
 from task_data import image, load, save
 
-from msgfm.data.records import Sample
+from msgfm.data.records import Sample, read_manifest, write_manifest
 from msgfm.geo.raster import read_bands
 from msgfm.models.pretrained import save_pretrained
 from msgfm.models.tasks import Restoration
@@ -77,6 +79,23 @@ def test_scores_are_those_of_the_datas_card(finetuned: Path) -> None:
     assert found["psnr"] == pytest.approx(plain_psnr(prediction, target), rel=1e-5)
     assert found["ergas"] == pytest.approx(plain_ergas(prediction, target, 0.25), rel=1e-5)
     assert found["q"] == pytest.approx(plain_q(prediction, target), rel=1e-5)
+
+
+def test_scores_of_another_range_are_not_compared(finetuned: Path, tmp_path: Path) -> None:
+    """The same prediction, and a card whose range is 32 times as wide: 30 dB more."""
+    manifest = finetuned.parents[1] / "data" / "manifest.parquet"
+    listed = read_manifest(manifest)
+    wide = listed.sensors["worldview3"].with_setting("valid_range", (0.0, 65535.0))
+    other = manifest.with_name("wide.parquet")
+    write_manifest(replace(listed, sensors=listed.sensors | {"worldview3": wide}), other)
+    found = []
+    for name, path in (("own", manifest), ("wide", other)):
+        folder = shutil.copytree(finetuned, tmp_path / name / "seed_0")
+        run("evaluate", folder, "--split", "again", f"data.manifest={path}", "data.test=test")
+        found.append(json.loads((folder / "metrics.json").read_text())["again"]["metrics"]["psnr"])
+    assert found[1] - found[0] == pytest.approx(20 * np.log10(65535 / 2047), abs=0.1)
+    message = refused("compare", tmp_path / "own", tmp_path / "wide", "--split", "again")
+    assert "read differently" in message and "valid range" in message
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class Predicted:
         name: of the sample.
         output: (K,) logits of a classification, (H, W) int64 class map, or (C, H, W) image in physical units.
         target: in the same terms as in `TaskBatch`, of this image alone.
-        clouds: share of the image under clouds; NaN where it is not known.
+        clouds: share of the image under clouds, of a window that of the whole image; NaN where it is not known.
     """
 
     name: str
@@ -123,10 +123,7 @@ def _split(batch: TaskBatch, output: Tensor) -> Iterator[Predicted]:
 
 
 def join_windows(parts: Sequence[tuple[Window, Predicted]]) -> Predicted:
-    """One image of its windows. Where they overlap, the last one counts; what pads small images is cut off.
-
-    Of the share under clouds the mean of the windows is taken.
-    """
+    """One image of its windows. Where they overlap, the last one counts; what pads small images is cut off."""
     height, width = parts[0][0].height, parts[0][0].width
     first = parts[0][1]
     output = first.output.new_empty(*first.output.shape[:-2], height, width)
@@ -137,6 +134,5 @@ def join_windows(parts: Sequence[tuple[Window, Predicted]]) -> Predicted:
                 ..., window.row : window.row + piece.shape[-2], window.column : window.column + piece.shape[-1]
             ]
             place.copy_(piece[..., : place.shape[-2], : place.shape[-1]])
-    clouds = float(torch.tensor([part.clouds for _, part in parts]).nanmean())
     name = first.name if len(parts) == 1 else first.name.rpartition("#")[0]
-    return Predicted(name=name, output=output, target=target, clouds=clouds)
+    return Predicted(name=name, output=output, target=target, clouds=first.clouds)
