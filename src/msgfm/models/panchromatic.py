@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from msgfm.errors import InputError
 from msgfm.sensors import Sensor
 
-VISIBLE_NM = (380.0, 780.0)
+_CENTRES_NM = (380.0, 780.0)
 
 
 def find_panchromatic(cards: Mapping[str, Sensor], over: str) -> str | None:
-    """The key of the one input that has a single band whose wavelength lies in the visible (`VISIBLE_NM`).
+    """The key of the one input that has a single band whose wavelength lies from 380 to 780 nm.
 
-    Panchromatic bands are centred there, if they reach into the near infrared or not. Radar has no wavelength on its
-    card but a polarisation, heights have metres.
+    Panchromatic bands are centred there, also those that reach far into the near infrared (IKONOS: 727 nm). Radar has
+    no wavelength on its card but a polarisation, heights have metres.
 
     Args:
         cards: of the inputs, by key, with the bands that are used.
@@ -27,7 +27,7 @@ def find_panchromatic(cards: Mapping[str, Sensor], over: str) -> str | None:
         InputError: there are several, or none but one whose card does not say what it sees.
     """
     single = {key: card.bands[0] for key, card in cards.items() if key != over and len(card.bands) == 1}
-    low, high = VISIBLE_NM
+    low, high = _CENTRES_NM
     found = [key for key, band in single.items() if band.wavelength_nm and low <= band.wavelength_nm <= high]
     if len(found) > 1:
         raise InputError(

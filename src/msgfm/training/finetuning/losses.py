@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from msgfm.data.masks import UNLABELLED
 from msgfm.errors import InputError
+from msgfm.models.masking import masked_l1
 from msgfm.models.tasks import Classification, Restoration, Task
 from msgfm.sensors import Sensor
 from msgfm.training.finetuning.config import LossConfig
@@ -79,7 +80,8 @@ class TaskLoss(nn.Module):
             target: as in `TaskBatch`. Pixels that are not labelled, or have no data, do not count.
         """
         if isinstance(self.task, Restoration):
-            loss = masked_l1(output / self.std, target / self.std)
+            everywhere = torch.ones_like(target[:, :1], dtype=torch.bool)
+            loss = masked_l1(output / self.std, target / self.std, everywhere).mean()
             if self.config.spectral_angle:
                 loss = loss + self.config.spectral_angle * spectral_angle(output, target)
             return loss
@@ -112,18 +114,6 @@ def _region_losses(config: LossConfig) -> dict[str, nn.Module]:
     return {
         name: loss(mode="multiclass", ignore_index=UNLABELLED) for name, loss in losses.items() if getattr(config, name)
     }
-
-
-def masked_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """The mean absolute difference over all values that the target has; 0 where it has none.
-
-    Args:
-        prediction: (B, C, H, W).
-        target: likewise, NaN where there is no data.
-    """
-    there = target.isfinite()
-    difference = (prediction - target.nan_to_num(nan=0.0)).abs()
-    return torch.where(there, difference, 0).sum() / there.sum().clamp_min(1)
 
 
 def spectral_angle(prediction: Tensor, target: Tensor) -> Tensor:
