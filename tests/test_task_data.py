@@ -86,6 +86,11 @@ def test_a_fraction_with_fewer_samples_than_classes(labelled: Path) -> None:
         load(labelled, Classification(), "rgb", image_size=8, fraction=0.02)
 
 
+def test_a_fraction_with_one_sample_of_each_class(labelled: Path) -> None:
+    data = load(labelled, Classification(), "rgb", image_size=8, fraction=0.05)
+    assert shares(data.train) == dict.fromkeys(CLASSES, 1)
+
+
 def test_a_fraction_of_several_manifests_whose_samples_share_names(tmp_path: Path) -> None:
     """Two copies of a data set: half of the samples is half of all, of each class and of each copy."""
     copies = [write_labelled(tmp_path / name, {"train": 8}) for name in ("one", "two")]
@@ -108,6 +113,16 @@ def test_folds_are_even_and_test_everything_once(labelled: Path) -> None:
         tested.update(parts[2])
     assert set(tested.values()) == {1}
     assert len(tested) == 75
+
+
+def test_the_fold_after_the_tested_one_validates(labelled: Path) -> None:
+    folds = [load(labelled, Classification(), "rgb", image_size=8, folds=3, fold=fold) for fold in range(3)]
+    assert [names(data.val) for data in folds] == [names(folds[after].test) for after in (1, 2, 0)]
+
+
+def test_folds_follow_from_the_seed_of_the_data(labelled: Path) -> None:
+    tested = [names(load(labelled, Classification(), "rgb", folds=5, seed=seed).test) for seed in (0, 0, 1)]
+    assert tested[0] == tested[1] != tested[2]
 
 
 def test_with_folds_the_splits_named_are_those_of_the_folds(labelled: Path) -> None:
@@ -152,6 +167,8 @@ def test_labels_of_images_from_their_masks(masked: Path) -> None:
     task = Classification(multilabel=True, classes=("wood", "field"))
     data = load(masked, task, "rgb", image_size=12, labels_from_mask=0.4)
     assert batch(data.test).target.tolist() == [[1, 1]]  # a third of the pixels each, half of those that are named
+    for share, labels in ((0.5, [[1, 1]]), (0.51, [[0, 0]])):  # at least half
+        assert batch(load(masked, task, "rgb", image_size=12, labels_from_mask=share).test).target.tolist() == labels
     with pytest.raises(InputError, match="labels_from_mask"):
         load(masked, Classification(), "rgb", labels_from_mask=0.4)
 
