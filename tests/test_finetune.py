@@ -192,6 +192,8 @@ def test_neighbours_need_no_training(manifest: Path, pretrained: Path, tmp_path:
         (["data.fraction=0.001"], "fraction"),
         (["inputs.1=rgb@later"], "rgb@later"),
         (["seeds=[1,1]"], "each seed once"),
+        (["data.val=null", "early_stopping=2"], "early_stopping would do nothing: there is no validation split"),
+        (["data.val=null", "metric=accuracy", "early_stopping=2"], "or say metric=null early_stopping=null"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(
@@ -199,6 +201,14 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 ) -> None:
     recipe = write_finetune_recipe(tmp_path / "r.yaml", manifest, "classification")
     assert named in refused("finetune", recipe, *changes)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("target", ["sentinel1", "rgb:G"])  # decibels, and one band
+def test_angles_of_what_has_no_spectrum_are_refused(manifest: Path, tmp_path: Path, target: str) -> None:
+    task, inputs = {"kind": "restoration", "target": target}, ["rgb@cloudy"]
+    recipe = write_finetune_recipe(tmp_path / "r.yaml", manifest, "restoration", task=task, inputs=inputs)
+    assert "say loss.spectral_angle=0" in refused("finetune", recipe, "loss.spectral_angle=0.1")
     assert not (tmp_path / "run").exists()
 
 

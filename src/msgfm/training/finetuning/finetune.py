@@ -34,7 +34,7 @@ from msgfm.training.finetuning.losses import LossOfModel
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import end_run, evaluate_split, is_ended, scores_table, write_facts
 from msgfm.training.finetuning.pictures import draw_predictions
-from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_metric, seed_folder
+from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_meaning, require_metric, seed_folder
 from msgfm.training.finetuning.prior import with_class_prior
 from msgfm.training.finetuning.resuming import Found, find_checkpoint, require_same_start, seeds_to_run
 from msgfm.training.finetuning.schedule import make_optimizer
@@ -84,6 +84,7 @@ def finetune(config: FinetuneConfig, *, resume: bool = False, console: Console |
     digest = digest_of(config.init)
     plans = [make_plan(config, data, model.config, seed, fabric.world_size, init_digest=digest) for seed in seeds]
     require_metric(plans[0])
+    require_meaning(plans[0])
     _make_loss(plans[0], model)  # refuses weights of classes that there are not
     require_same_start(plans)
     checkpoints = [find_checkpoint(plan) for plan in plans]

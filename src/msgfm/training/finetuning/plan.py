@@ -140,6 +140,26 @@ def require_metric(plan: Plan) -> None:
             raise InputError(f"{key}: no metric {name!r} in {plan.model.task.kind}; there are {', '.join(known)}")
 
 
+def require_meaning(plan: Plan) -> None:
+    """Refuses settings that would do nothing, or nothing that has a meaning, with these data.
+
+    Raises:
+        InputError: names them.
+    """
+    config = plan.config
+    unused = [name for name in ("metric", "early_stopping") if getattr(config, name) is not None]
+    if plan.data.val is None and unused:
+        raise InputError(
+            f"{' and '.join(unused)} would do nothing: there is no validation split (data.val=null); name one, or say "
+            f"{' '.join(f'{name}=null' for name in unused)}"
+        )
+    if config.loss.spectral_angle and "sam" not in metric_names(plan.model.task, plan.data):
+        raise InputError(
+            "loss.spectral_angle: a target has spectra, and angles between them, where it has several bands of a unit "
+            "whose 0 is nothing, as reflectance; this one has not: say loss.spectral_angle=0"
+        )
+
+
 def digest_of(init: Path | None) -> str:
     """SHA-256 of the weights of a pretrained model; empty without one."""
     if init is None:
