@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from small_downstream import pretrained as pretrained_on
 from small_runs import files_in, refused, run
 from small_tasks import CLASSES, pretrain_small, write_finetune_recipe, write_task_data
 
@@ -18,6 +19,8 @@ from msgfm.data.tasks import DataConfig, load_task_data
 from msgfm.errors import InputError
 from msgfm.models.inputs import InputImage
 from msgfm.models.tasks import Classification
+from msgfm.sensors import load_sensor
+from msgfm.training.finetuning.missing import require_fillable
 from msgfm.training.finetuning.predictions import write_predictions
 
 
@@ -163,6 +166,39 @@ def test_the_same_files_read_otherwise_have_scores_of_their_own(
         del facts[field]
     (copy / "run.json").write_text(json.dumps(json.loads((copy / "run.json").read_text()) | {"data": facts}))
     run("evaluate", copy, other)
+
+
+def test_data_in_other_bands_or_units_are_refused_under_any_name(
+    run_folder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    before = {name: (run_folder / name).read_bytes() for name in files_in(run_folder)}
+    content = read_manifest(manifest)
+    rgb, radar = content.sensors["rgb"], content.sensors["sentinel1"]
+    in_dn = rgb.with_setting("unit", "DN").with_setting("scale", 1).with_setting("valid_range", [0, 255])
+    changes = {
+        "sensor rgb, band R: the model has the unit 1, the data DN": {"rgb": in_dn},
+        "sensor rgb: the model has the bands R, G, B, the data B, G, R": {"rgb": rgb.select("BGR")},
+        "band VV: the model has the polarisation VV, the data HH": {
+            "sentinel1": radar.with_setting("VV.polarisation", "HH")
+        },
+    }
+    for message, cards in changes.items():
+        write_manifest(replace(content, sensors=content.sensors | cards), tmp_path / "other.parquet")
+        other = [f"data.manifest={tmp_path / 'other.parquet'}", "--split", "elsewhere", "data.test=test"]
+        assert message in refused("evaluate", run_folder, *other)
+        assert message in refused("evaluate", run_folder, *other, "--sensors", "all-subsets")
+    assert {name: (run_folder / name).read_bytes() for name in files_in(run_folder)} == before
+
+
+def test_what_fills_in_has_the_units_of_the_model() -> None:
+    inputs = [InputImage(sensor="sentinel1"), InputImage(sensor="rgb", bands=("B", "G"))]
+    cards = [load_sensor("sentinel1"), load_sensor("rgb")]
+    require_fillable(inputs, cards, pretrained_on("sentinel1", "rgb"))
+    in_dn = load_sensor("rgb").with_setting("G.unit", "DN")
+    with pytest.raises(InputError, match="sensor rgb, band G: the model has the unit 1, that of --fill DN"):
+        require_fillable(inputs, cards, pretrained_on("sentinel1", in_dn))
+    with pytest.raises(InputError, match="--fill: the pretrained model has no sensor 'rgb'"):
+        require_fillable(inputs, cards, pretrained_on("sentinel1"))
 
 
 def test_training_samples_are_the_runs_own_whatever_drew_them(manifest: Path, tmp_path: Path) -> None:

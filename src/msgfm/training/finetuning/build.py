@@ -85,6 +85,34 @@ def needed_cards(config: FinetuneConfig, data: TaskData) -> tuple[Sensor, ...]:
     return tuple(cards)
 
 
+def require_same_bands(card: Sensor, own: Sensor, whose: str) -> None:
+    """Refuses a card under which the numbers of images are not those that the model knows.
+
+    Args:
+        card: of the images, with the bands that are used.
+        own: the model's, likewise.
+        whose: the card is, as `the data`.
+
+    Raises:
+        InputError: names bands, units or polarisations.
+    """
+    if card.band_names != own.band_names:
+        raise InputError(
+            f"sensor {own.name}: the model has the bands {', '.join(own.band_names)}, {whose} "
+            f"{', '.join(card.band_names)}"
+        )
+    for band, known in zip(card.bands, own.bands, strict=True):
+        for what, one, other in (
+            ("unit", band.unit, known.unit),
+            ("polarisation", band.polarisation, known.polarisation),
+        ):
+            if one != other:
+                raise InputError(
+                    f"sensor {own.name}, band {known.name}: the model has the {what} {other}, {whose} {one}; its "
+                    f"numbers mean something else there"
+                )
+
+
 def freeze_below_head(model: DownstreamModel) -> None:
     """Linear probing: no parameter but the last layer's is trained."""
     head = {id(parameter) for parameter in model.layers()[-1]}

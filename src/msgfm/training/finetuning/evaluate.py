@@ -18,8 +18,9 @@ from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import load_downstream, load_msgfm
+from msgfm.models.tasks import Restoration
 from msgfm.models.weights import WEIGHTS
-from msgfm.training.finetuning.build import build_model, load_init
+from msgfm.training.finetuning.build import build_model, load_init, require_same_bands
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
 from msgfm.training.finetuning.missing import score_subsets, sensor_subsets
@@ -210,6 +211,7 @@ def load_model(seed: _Seed, data: TaskData) -> DownstreamModel:
         )
     model = load_downstream(seed.folder)
     require_same_classes(model, data, seed.folder)
+    require_same_cards(model, data)
     return model
 
 
@@ -224,6 +226,18 @@ def require_same_classes(model: DownstreamModel, data: TaskData, folder: Path) -
         raise InputError(
             f"the model in {folder} has the classes {', '.join(classes)}; the data have {', '.join(data.classes)}"
         )
+
+
+def require_same_cards(model: DownstreamModel, data: TaskData) -> None:
+    """Refuses data in other bands or units than the model's, on which it would be scored without a warning.
+
+    Raises:
+        InputError: names the sensor, and what differs.
+    """
+    config, cards = model.config, tuple(data.cards.values())
+    target = [config.task.target] if isinstance(config.task, Restoration) else []
+    for image in (*config.inputs, *target):
+        require_same_bands(image.card(cards), image.card(config.sensors), "the data")
 
 
 def _load_pretrained(folder: Path) -> MsGFM:

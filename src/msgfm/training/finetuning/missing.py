@@ -25,6 +25,7 @@ from msgfm.files import write_atomically
 from msgfm.models.inputs import InputImage
 from msgfm.models.msgfm import MsGFM
 from msgfm.sensors import Sensor
+from msgfm.training.finetuning.build import require_same_bands
 from msgfm.training.finetuning.plan import Plan
 from msgfm.training.finetuning.predicting import Predictor
 from msgfm.training.finetuning.results import (
@@ -107,7 +108,7 @@ def leave_out(missing: Sequence[str]) -> Change:
 
 
 def require_fillable(inputs: Sequence[InputImage], cards: Sequence[Sensor], pretrained: MsGFM) -> None:
-    """Refuses a pretrained model that does not know all sensors and bands of the inputs.
+    """Refuses a pretrained model that does not know all sensors and bands of the inputs, or has them in other units.
 
     Raises:
         InputError: names the sensor or the band.
@@ -118,7 +119,8 @@ def require_fillable(inputs: Sequence[InputImage], cards: Sequence[Sensor], pret
                 f"--fill: the pretrained model has no sensor {image.sensor!r}; it was trained with "
                 f"{', '.join(pretrained.sensors)}"
             )
-        pretrained.sensors[image.sensor].indices_of(image.card(cards).band_names)
+        own = image.card(cards)
+        require_same_bands(pretrained.sensors[image.sensor].select(own.band_names), own, "that of --fill")
 
 
 def fill_in(inputs: Sequence[InputImage], cards: Sequence[Sensor], missing: Sequence[str], pretrained: MsGFM) -> Change:
