@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from msgfm.config import load_config
 from msgfm.files import write_atomically
 from msgfm.training.finetuning.config import FinetuneConfig
@@ -20,7 +18,7 @@ def train(task: str, out: Path, changes: Sequence[str]) -> None:
     """Fine-tunes, going on where an earlier run stopped."""
     config = load_config(FinetuneConfig, RECIPES / f"{task}.yaml", [*changes, f"out={out}"])
     begun = any(out.glob("seed_*/checkpoints/step_*")) or any(out.glob("seed_*/run.json"))
-    if code := finetune(config, resume=begun, console=Console(stderr=True, soft_wrap=True)):
+    if code := finetune(config, resume=begun):
         raise SystemExit(code)
 
 
