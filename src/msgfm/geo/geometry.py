@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,22 +48,30 @@ def quadrangles_of_wkb(content: bytes) -> NDArray[np.float64]:
 
 def place(grid: Grid, ring: NDArray[np.int64]) -> Ring:
     """Map coordinates of corners of pixels (n, 2), column and row; without a CRS the row counts downwards from 0."""
-    a, _, c, _, e, f = grid.transform[:6]
-    down = e if grid.crs else -1.0
-    return np.stack([c + ring[:, 0] * a, f + ring[:, 1] * down], axis=1)
+    width, height = (grid.pixel_width, grid.pixel_height) if grid.crs else (1.0, 1.0)
+    left, top = (grid.left, grid.top) if grid.crs else (0.0, 0.0)
+    placed: Ring = ring * np.array((width, -height)) + np.array((left, top))
+    return placed
 
 
-def area_m2(grid: Grid, ring: Ring) -> float:
-    """The area within a ring along a grid's pixels, in square metres; of degrees on a sphere of the earth's area."""
-    crs = CRS.from_user_input(grid.crs)
-    if crs.is_geographic:
-        # Lambert's cylindrical projection keeps areas, and parallels and meridians are straight in it
-        x, y = np.radians(ring[:, 0]), np.sin(np.radians(ring[:, 1]))
-        unit = _AUTHALIC_RADIUS_M**2
-    else:
-        x, y = ring[:, 0] - ring[0, 0], ring[:, 1] - ring[0, 1]
-        unit = float(crs.linear_units_factor[1]) ** 2
-    return abs(twice_area(x, y)) / 2 * unit
+def area_m2(grid: Grid, rings: Sequence[Ring]) -> float:
+    """The area of a polygon along a grid's pixels, in square metres; of degrees on a sphere of the earth's area."""
+    geographic, unit = _units(grid.crs)
+    twice = 0.0
+    for ring in rings:
+        x, y = ring[:, 0] - ring[0, 0], ring[:, 1]
+        if geographic:
+            # Lambert's cylindrical projection keeps areas, and parallels and meridians are straight in it
+            x, y = np.radians(x), np.sin(np.radians(y))
+        twice += twice_area(x, y - y[0])  # holes go the other way
+    return abs(twice) / 2 * unit
+
+
+@lru_cache
+def _units(name: str) -> tuple[bool, float]:
+    """Whether a CRS has degrees, and how many square metres a unit of area is (on the unit sphere for degrees)."""
+    crs = CRS.from_user_input(name)
+    return crs.is_geographic, _AUTHALIC_RADIUS_M**2 if crs.is_geographic else float(crs.linear_units_factor[1]) ** 2
 
 
 def twice_area(x: NDArray[Any], y: NDArray[Any]) -> float:

@@ -109,15 +109,14 @@ def _twice(ring: Corners) -> float:
 
 def _on_row(rings: list[Corners], row: int) -> list[tuple[int, int]]:
     """Where outlines run along a row of corners: from and to which column."""
-    found: list[tuple[int, int]] = []
     if not rings[0][:, 1].min() <= row <= rings[0][:, 1].max():
-        return found
-    for ring in rings:
-        level = ring[:, 1] == row
-        for i in np.flatnonzero(level[:-1] & level[1:]):
-            start, end = sorted((int(ring[i, 0]), int(ring[i + 1, 0])))
-            found.append((start, end))
-    return found
+        return []
+    points = np.concatenate(rings)
+    level = points[:, 1] == row
+    along = level[:-1] & level[1:]
+    along[np.cumsum([len(ring) for ring in rings])[:-1] - 1] = False  # from the end of a ring to the next
+    ends = np.sort(np.stack([points[:-1, 0][along], points[1:, 0][along]], axis=1), axis=1)
+    return [(start, end) for start, end in ends.tolist()]
 
 
 def _meeting(upper: list[_Edge], lower: list[_Edge]) -> Iterator[tuple[_Open, _Open]]:
@@ -152,6 +151,10 @@ def _closed(one: _Open) -> ClassPolygon:
     seams = np.array(sorted(one.seams))
     cut: list[Corners] = []
     for ring in one.rings:
+        first_seam = int(np.searchsorted(seams, ring[:, 1].min()))
+        if first_seam == len(seams) or seams[first_seam] > ring[:, 1].max():
+            whole.append(ring)
+            continue
         level = (ring[:-1, 1] == ring[1:, 1]) & np.isin(ring[:-1, 1], seams)
         if not level.any():
             whole.append(ring)

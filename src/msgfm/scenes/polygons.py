@@ -104,7 +104,7 @@ def _bands(source: RasterSource, grid: Grid, wanted: dict[int, str]) -> Iterator
 
 def _feature(polygon: ClassPolygon, grid: Grid, names: dict[int, str]) -> Feature:
     rings = [place(grid, ring[::-1]) for ring in polygon.rings]  # rows go down, the map's y goes up
-    area = None if not grid.crs else area_m2(grid, rings[0]) - sum(area_m2(grid, hole) for hole in rings[1:])
+    area = area_m2(grid, rings) if grid.crs else None
     return Feature(rings=rings, value=polygon.value, name=names[polygon.value], pixels=polygon.pixels, area=area)
 
 
