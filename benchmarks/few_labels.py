@@ -24,13 +24,13 @@ from task_runs import RECIPES, scores_of, train, write_table
 
 from msgfm.config import config_to_dict, load_config
 from msgfm.data.tasks import load_task_data
+from msgfm.display import COLOURS
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.metrics import higher_is_better
 from msgfm.models.pretrained import load_model_config
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.results import read_facts
-from msgfm.training.plots import COLOURS
 
 SEEDS = (0, 1, 2)
 
