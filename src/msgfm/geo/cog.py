@@ -27,6 +27,7 @@ from msgfm.progress import show_size
 
 _PART_BLOCK = 64, 256  # height and width of a block of a part; parts are mostly multiples of it high
 _CACHE = 64 * 2**20  # bytes: rasterio takes bytes for GDAL_CACHEMAX
+_OPEN_PARTS = 16  # at once: each holds a block; a block of an overview is made of some ten
 _THREADS = 4  # each holds some blocks
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}  # others: with a capital
 
@@ -128,8 +129,17 @@ def _block_size(spec: RasterSpec) -> int:
 
 
 def _limits(block: int, spec: RasterSpec) -> dict[str, Any]:
-    """Of memory. Where a block of an overview takes more than GDAL is allowed, it makes a copy of the whole first."""
-    return {"GDAL_CACHEMAX": _CACHE, "GDAL_OVR_CHUNK_MAX_SIZE": (2 * block + 64) ** 2 * len(spec.bands) * 8}
+    """Of memory: just enough for one block of an overview, at least what is usual (10 MB).
+
+    With less, GDAL makes a copy of the whole first; with more, it takes several blocks at once, whose parts then do
+    not fit into the cache.
+    """
+    computed_in = {"uint8": 1, "uint16": 2, "float64": 8}.get(spec.dtype, 4)  # bytes
+    return {
+        "GDAL_CACHEMAX": _CACHE,
+        "GDAL_OVR_CHUNK_MAX_SIZE": max(10 * 2**20, (2 * block + 64) ** 2 * len(spec.bands) * computed_in),
+        "GDAL_MAX_DATASET_POOL_SIZE": _OPEN_PARTS,
+    }
 
 
 def _require_cover(parts: Sequence[Part], spec: RasterSpec) -> None:
