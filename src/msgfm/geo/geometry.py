@@ -54,16 +54,22 @@ def place(grid: Grid, ring: NDArray[np.int64]) -> Ring:
     return placed
 
 
-def area_m2(grid: Grid, rings: Sequence[Ring]) -> float:
-    """The area of a polygon along a grid's pixels, in square metres; of degrees on a sphere of the earth's area."""
+def area_m2(grid: Grid, rings: Sequence[NDArray[np.int64]], pixels: int) -> float:
+    """The area of a polygon along a grid's pixels, in square metres; of degrees on a sphere of the earth's area.
+
+    Args:
+        grid: with a CRS.
+        rings: columns and rows of corners, holes against the direction of the outer one.
+        pixels: that it is made of.
+    """
     geographic, unit = _units(grid.crs)
+    if not geographic:
+        return pixels * grid.pixel_width * grid.pixel_height * unit
     twice = 0.0
     for ring in rings:
-        x, y = ring[:, 0] - ring[0, 0], ring[:, 1]
-        if geographic:
-            # Lambert's cylindrical projection keeps areas, and parallels and meridians are straight in it
-            x, y = np.radians(x), np.sin(np.radians(y))
-        twice += twice_area(x, y - y[0])  # holes go the other way
+        # Lambert's cylindrical projection keeps areas, and parallels and meridians are straight in it
+        x, y = np.radians(place(grid, ring).T)
+        twice += twice_area(x - x[0], np.sin(y) - np.sin(y[0]))
     return abs(twice) / 2 * unit
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from rasterio.crs import CRS
 
 from msgfm.files import write_atomically
-from msgfm.geo.geometry import Ring, wkb_of
 from msgfm.geo.grid import Bounds
 
 _APPLICATION = 0x47504B47  # "GPKG"
@@ -53,14 +52,14 @@ class GeoPackage:
         marks = ", ".join("?" * (len(columns) + 1))
         self._insert = f"INSERT INTO {_quoted(table)} ({names}) VALUES ({marks})"
 
-    def add(self, features: Sequence[tuple[Sequence[Ring], Sequence[Any]]]) -> None:
-        """Adds polygons (rings against the clock, the outer one first) with the values of their columns."""
-        rows = [(self._geometry(rings), *values) for rings, values in features]
+    def add(self, features: Sequence[tuple[bytes, Bounds, Sequence[Any]]]) -> None:
+        """Adds polygons (WKB), each with its bounds and the values of its columns."""
+        rows = [(self._header(bounds) + wkb, *values) for wkb, bounds, values in features]
         self._database.executemany(self._insert, rows)
 
-    def _geometry(self, rings: Sequence[Ring]) -> bytes:
-        (left, bottom), (right, top) = rings[0].min(axis=0), rings[0].max(axis=0)
-        return _HEADER + struct.pack("<i4d", self._srs, left, right, bottom, top) + wkb_of(rings)
+    def _header(self, bounds: Bounds) -> bytes:
+        left, bottom, right, top = bounds
+        return _HEADER + struct.pack("<i4d", self._srs, left, right, bottom, top)
 
 
 @contextmanager

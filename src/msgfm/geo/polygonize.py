@@ -38,11 +38,31 @@ class ClassPolygon(NamedTuple):
 
 @dataclass(eq=False)
 class _Open:
-    """A polygon that is not complete: pieces of bands, and the rows of the seams between them."""
+    """A polygon that is not complete: pieces of bands, and the rows of the seams between them.
+
+    Args:
+        value: the class.
+        rings: those that reach the edge of their band.
+        holes: the others, packed: what surrounds all else has very many. Points of several, and where each ends.
+        seams: rows.
+    """
 
     value: int
     rings: list[Corners]
+    holes: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = field(default_factory=list)
     seams: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, value: int, rings: list[Corners], top: int, bottom: int) -> _Open:
+        """From the rings of a band's piece."""
+        reaching = [ring[:, 1].min() == top or ring[:, 1].max() == bottom for ring in rings]
+        inner = [ring for ring, reaches in zip(rings, reaching, strict=True) if not reaches]
+        packed = [(np.concatenate(inner).astype(np.int32), np.cumsum([len(ring) for ring in inner]))] if inner else []
+        return cls(value, [ring for ring, reaches in zip(rings, reaching, strict=True) if reaches], packed)
+
+    def inner_holes(self) -> list[Corners]:
+        """The packed ones."""
+        return [ring for points, ends in self.holes for ring in np.split(points.astype(np.int64), ends[:-1])]
 
 
 class _Edge(NamedTuple):
@@ -78,7 +98,7 @@ def polygonize(bands: Iterable[Band]) -> Iterator[ClassPolygon]:
             if not at_bottom and not (frontier and on_top):
                 yield ClassPolygon(value, tuple(rings))
                 continue
-            piece = _Open(value, rings)
+            piece = _Open.of(value, rings, top, bottom)
             above += [_Edge(start, end, piece) for start, end in on_top]
             below += [_Edge(start, end, piece) for start, end in at_bottom]
         waiting = dict.fromkeys([*(root(edge.owner) for edge in frontier), *(edge.owner for edge in above)])
@@ -135,8 +155,11 @@ def _meeting(upper: list[_Edge], lower: list[_Edge]) -> Iterator[tuple[_Open, _O
 
 def _join(one: _Open, other: _Open, seam: int, merged: dict[_Open, _Open]) -> None:
     if one is not other:
-        large, small = (one, other) if len(one.rings) >= len(other.rings) else (other, one)
+        large, small = (
+            (one, other) if len(one.rings) + len(one.holes) >= len(other.rings) + len(other.holes) else (other, one)
+        )
         large.rings += small.rings
+        large.holes += small.holes
         large.seams |= small.seams
         merged[small] = large
         one = large
@@ -146,15 +169,11 @@ def _join(one: _Open, other: _Open, seam: int, merged: dict[_Open, _Open]) -> No
 def _closed(one: _Open) -> ClassPolygon:
     """The polygon of all its pieces: without the stretches of seams at which they meet."""
     if not one.seams:
-        return ClassPolygon(one.value, tuple(one.rings))
+        return ClassPolygon(one.value, (*one.rings, *one.inner_holes()))
     whole, chains = [], []
     seams = np.array(sorted(one.seams))
     cut: list[Corners] = []
     for ring in one.rings:
-        first_seam = int(np.searchsorted(seams, ring[:, 1].min()))
-        if first_seam == len(seams) or seams[first_seam] > ring[:, 1].max():
-            whole.append(ring)
-            continue
         level = (ring[:-1, 1] == ring[1:, 1]) & np.isin(ring[:-1, 1], seams)
         if not level.any():
             whole.append(ring)
@@ -170,7 +189,7 @@ def _closed(one: _Open) -> ClassPolygon:
     outer = [ring for ring in rings if _twice(ring) > 0]
     assert len(outer) == 1, "a polygon has one outer ring"
     holes = [ring for ring in rings if _twice(ring) < 0]
-    return ClassPolygon(one.value, (outer[0], *holes))
+    return ClassPolygon(one.value, (outer[0], *holes, *one.inner_holes()))
 
 
 def _left_of_seams(cut: Corners) -> list[Corners]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,10 @@ import pyarrow as pa
 
 from msgfm.errors import InputError
 from msgfm.geo.align import grid_of
-from msgfm.geo.geometry import Ring, area_m2, place, wkb_of
+from msgfm.geo.geometry import area_m2, place, wkb_of
 from msgfm.geo.geopackage import open_geopackage
 from msgfm.geo.geoparquet import GEOMETRY, open_table, table_schema
-from msgfm.geo.grid import Grid
+from msgfm.geo.grid import Bounds, Grid
 from msgfm.geo.network import Network
 from msgfm.geo.polygonize import Band, ClassPolygon, polygonize
 from msgfm.geo.source import RasterSource
@@ -26,7 +25,7 @@ from msgfm.progress import track
 _SUFFIXES = (".parquet", ".gpkg")
 _ROWS = 256  # of a band, so that a block of the map is read twice at most
 _CACHE = 64 * 2**20
-_AT_ONCE = 10_000
+_AT_ONCE = 4 * 2**20  # bytes of polygons that are written together
 _TABLE = "polygons"
 
 
@@ -35,14 +34,16 @@ class Feature:
     """A polygon as it is written.
 
     Args:
-        rings: map coordinates, against the clock, holes with it.
+        wkb: map coordinates; the outer ring against the clock, holes with it.
+        bounds: left, bottom, right, top.
         value: of the class.
         name: of the class.
         pixels: that it is made of.
         area: in square metres; None where there is no CRS.
     """
 
-    rings: list[Ring]
+    wkb: bytes
+    bounds: Bounds
     value: int
     name: str
     pixels: int
@@ -88,10 +89,15 @@ def write_polygons(
     with RasterSource(str(class_map), Network()) as source:
         source.limit_cache(_CACHE)
         grid = grid_of(source.info, str(class_map))
-        found = (_feature(polygon, grid, wanted) for polygon in polygonize(_bands(source, grid, wanted)))
-        kept = (one for one in found if (one.pixels if one.area is None else one.area) >= min_area_m2)
+        found = polygonize(_bands(source, grid, wanted))
+        sized = ((one, area_m2(grid, one.rings, one.pixels) if grid.crs else None) for one in found)
+        kept = (
+            _feature(one, area, grid, wanted[one.value])
+            for one, area in sized
+            if (one.pixels if area is None else area) >= min_area_m2
+        )
         write = _write_geopackage if out.suffix.lower() == ".gpkg" else _write_geoparquet
-        return write(out, grid, iter(kept))
+        return write(out, grid, kept)
 
 
 def _bands(source: RasterSource, grid: Grid, wanted: dict[int, str]) -> Iterator[Band]:
@@ -102,10 +108,31 @@ def _bands(source: RasterSource, grid: Grid, wanted: dict[int, str]) -> Iterator
         yield top, stored.data, np.isin(stored.data, values) & ~np.ma.getmaskarray(stored)
 
 
-def _feature(polygon: ClassPolygon, grid: Grid, names: dict[int, str]) -> Feature:
+def _feature(polygon: ClassPolygon, area: float | None, grid: Grid, name: str) -> Feature:
     rings = [place(grid, ring[::-1]) for ring in polygon.rings]  # rows go down, the map's y goes up
-    area = area_m2(grid, rings) if grid.crs else None
-    return Feature(rings=rings, value=polygon.value, name=names[polygon.value], pixels=polygon.pixels, area=area)
+    (left, bottom), (right, top) = rings[0].min(axis=0).tolist(), rings[0].max(axis=0).tolist()
+    return Feature(
+        wkb=wkb_of(rings),
+        bounds=(left, bottom, right, top),
+        value=polygon.value,
+        name=name,
+        pixels=polygon.pixels,
+        area=area,
+    )
+
+
+def _groups(features: Iterator[Feature]) -> Iterator[list[Feature]]:
+    """So many at once as take a bounded room."""
+    group: list[Feature] = []
+    held = 0
+    for one in features:
+        group.append(one)
+        held += len(one.wkb)
+        if held >= _AT_ONCE:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 def _write_geoparquet(out: Path, grid: Grid, features: Iterator[Feature]) -> int:
@@ -118,13 +145,13 @@ def _write_geoparquet(out: Path, grid: Grid, features: Iterator[Feature]) -> int
     schema = table_schema(fields, grid.crs, _bounds(grid), {})
     count = 0
     with open_table(out, schema) as table:
-        while group := list(itertools.islice(features, _AT_ONCE)):
+        for group in _groups(features):
             columns: dict[str, list[Any]] = {
                 "class": [one.value for one in group],
                 "name": [one.name for one in group],
                 "pixels": [one.pixels for one in group],
                 "area_m2": [one.area for one in group],
-                GEOMETRY: [wkb_of(one.rings) for one in group],
+                GEOMETRY: [one.wkb for one in group],
             }
             table.write_table(pa.table(columns, schema=schema))
             count += len(group)
@@ -135,13 +162,13 @@ def _write_geopackage(out: Path, grid: Grid, features: Iterator[Feature]) -> int
     columns = {"class": "INTEGER", "name": "TEXT", "pixels": "INTEGER", "area_m2": "REAL"}
     count = 0
     with open_geopackage(out, _TABLE, columns, grid.crs, _bounds(grid)) as package:
-        while group := list(itertools.islice(features, _AT_ONCE)):
-            package.add([(one.rings, (one.value, one.name, one.pixels, one.area)) for one in group])
+        for group in _groups(features):
+            package.add([(one.wkb, one.bounds, (one.value, one.name, one.pixels, one.area)) for one in group])
             count += len(group)
     return count
 
 
-def _bounds(grid: Grid) -> tuple[float, float, float, float]:
+def _bounds(grid: Grid) -> Bounds:
     if grid.crs:
         return grid.bounds
     return 0.0, -float(grid.height), float(grid.width), 0.0
