@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.float32]
 """H x W x 1 or 3."""
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Okabe and Ito's, which people who see few colours can tell apart."""
@@ -31,7 +33,7 @@ def colour(picture: Picture, low: float | NDArray[np.float32], high: float | NDA
     return np.repeat(np.nan_to_num(scaled), 3 // scaled.shape[2], axis=2)
 
 
-def class_colour(position: int) -> tuple[int, int, int]:
+def class_colour(position: int) -> Colour:
     """A colour for the class at that place in a legend, 0..255: Okabe and Ito's hues first, then hues of our own.
 
     Black and grey are left out, as they look like no data.

@@ -11,9 +11,8 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
+from msgfm.display import Colour
 from msgfm.geo.align import crs_name
-
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)

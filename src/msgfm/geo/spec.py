@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msgfm.display import Colour
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
 
-Colour = tuple[int, int, int]
 _CLASS_TAG = "class_"  # and the value: GeoTIFF itself has colours of classes, but no names
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from msgfm.display import class_colour
+from msgfm.display import Colour, class_colour
 from msgfm.models.downstream import DownstreamConfig
 from msgfm.models.msgfm import MsGFMConfig
 from msgfm.models.pretrained import CONFIG, load_model_config
@@ -158,7 +158,7 @@ def _units(card: Sensor) -> str:
     return ", ".join(dict.fromkeys(band.unit for band in card.bands))
 
 
-def class_entry(value: int, name: str, colour: tuple[int, int, int] | None = None) -> dict[str, Any]:
+def class_entry(value: int, name: str, colour: Colour | None = None) -> dict[str, Any]:
     """A class as STAC's classification extension has it: `name` is for machines, `title` for people."""
     plain = re.sub(r"[^0-9A-Za-z-]+", "_", name).strip("_") or f"class_{value}"
     red, green, blue = colour or class_colour(value)

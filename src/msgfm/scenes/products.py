@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from msgfm.display import class_colour
@@ -21,7 +22,6 @@ from msgfm.scenes.engine import Image, Images, Piece
 from msgfm.scenes.parts import Array, Arrays
 
 MAIN = "result"
-NO_CLASS = 255
 OBSERVED, SYNTHESISED = 0, 1
 _MIRRORED: tuple[tuple[int, ...], ...] = ((-1,), (-2,), (-2, -1))
 _FAR = 1e6
@@ -68,7 +68,7 @@ class Product(ABC):
 
 
 class ClassMap(Product):
-    """Of segmentation and change detection: the class of each pixel, uint8; its probabilities and their entropy."""
+    """Of segmentation and change detection: the class of each pixel; its probabilities and their entropy."""
 
     def __init__(self, model: DownstreamModel, device: torch.device, grid: Grid, options: ProductOptions) -> None:
         task = model.config.task
@@ -77,8 +77,7 @@ class ClassMap(Product):
         classes = tuple(
             RasterClass(value=value, name=name, colour=class_colour(value)) for value, name in enumerate(task.classes)
         )
-        likeliest = StoredBand(name="class")
-        self.layers = {MAIN: RasterSpec(grid=grid, dtype="uint8", bands=(likeliest,), nodata=NO_CLASS, classes=classes)}
+        self.layers = {MAIN: _class_layer(grid, "class", classes)}
         if options.probabilities:
             self.layers["probabilities"] = _float_layer(grid, [StoredBand(name=name) for name in task.classes])
         if options.entropy:
@@ -90,9 +89,8 @@ class ClassMap(Product):
             return as_array(self.model(to_tensors(images, self.device)).softmax(1))
 
     def encode(self, piece: Piece) -> Arrays:
-        """The likeliest class, 255 where there is no data; the others are NaN there."""
-        likeliest = piece.values.argmax(0).astype(np.uint8)
-        arrays: dict[str, Array] = {MAIN: np.where(piece.valid, likeliest, np.uint8(NO_CLASS))[None]}
+        """The likeliest class, the largest number of the type where there is no data; the others are NaN there."""
+        arrays: dict[str, Array] = {MAIN: _encode_classes(piece.values.argmax(0)[None], piece, self.layers[MAIN])}
         if "probabilities" in self.layers:
             arrays["probabilities"] = np.where(piece.valid, piece.values, np.float32(np.nan))
         if "entropy" in self.layers:
@@ -144,9 +142,7 @@ class RestoredImage(Product):
                 RasterClass(value=OBSERVED, name="observed", colour=class_colour(OBSERVED)),
                 RasterClass(value=SYNTHESISED, name="synthesised", colour=class_colour(SYNTHESISED)),
             )
-            self.layers["synthesised"] = RasterSpec(
-                grid=spec.grid, dtype="uint8", bands=(StoredBand(name="origin"),), nodata=NO_CLASS, classes=classes
-            )
+            self.layers["synthesised"] = _class_layer(spec.grid, "origin", classes)
             self.channels += 1
 
     def predict(self, images: Images) -> Image:
@@ -184,9 +180,23 @@ class RestoredImage(Product):
         if self.options.uncertainty:
             arrays["uncertainty"] = known[self.bands : 2 * self.bands]
         if self.options.synthesised:
-            changed = np.where(piece.values[-1:] > self.options.changed_above, SYNTHESISED, OBSERVED).astype(np.uint8)
-            arrays["synthesised"] = np.where(piece.valid, changed, np.uint8(NO_CLASS))
+            changed = np.where(piece.values[-1:] > self.options.changed_above, SYNTHESISED, OBSERVED)
+            arrays["synthesised"] = _encode_classes(changed, piece, self.layers["synthesised"])
         return arrays
+
+
+def _class_layer(grid: Grid, name: str, classes: tuple[RasterClass, ...]) -> RasterSpec:
+    """The smallest type that holds the classes and one number more, its largest, for no data."""
+    dtype = "uint8" if len(classes) <= np.iinfo(np.uint8).max else "uint16"
+    nodata = float(np.iinfo(dtype).max)
+    return RasterSpec(grid=grid, dtype=dtype, bands=(StoredBand(name=name),), nodata=nodata, classes=classes)
+
+
+def _encode_classes(numbers: NDArray[np.intp], piece: Piece, spec: RasterSpec) -> Array:
+    """(1, h, w) numbers of classes as a layer stores them."""
+    assert spec.nodata is not None
+    stored: Array = np.where(piece.valid, numbers, int(spec.nodata)).astype(spec.dtype)
+    return stored
 
 
 def _float_layer(grid: Grid, bands: Sequence[StoredBand]) -> RasterSpec:

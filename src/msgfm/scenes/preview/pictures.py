@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from msgfm.display import class_colour, colour, stretch_of
-from msgfm.geo.facts import BandFacts, Colour, RasterFacts
+from msgfm.display import Colour, class_colour, colour, stretch_of
+from msgfm.geo.facts import BandFacts, RasterFacts
 from msgfm.geo.grid import Grid
 from msgfm.geo.overview import OverviewSource
 from msgfm.scenes.preview.looks import Look, classes_look, is_named, look_of, may_be_classes
