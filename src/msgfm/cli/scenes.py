@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from msgfm.cli.app import app, out, reports_input_errors
+from msgfm.cli.scene_inputs import (
+    FILES_AFTER_OPTIONS,
+    AllowMissing,
+    Bands,
+    BatchSize,
+    Dask,
+    Device,
+    Force,
+    Like,
+    Model,
+    Overlap,
+    Overwrite,
+    Power,
+    Result,
+    Resume,
+    Set,
+    Window,
+    Workers,
+    bands_of,
+    images_of,
+)
 from msgfm.errors import InputError
 
-_FILES_AFTER_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-Model = Annotated[Path, typer.Argument(help="Folder of the model, or its name on the hub (owner/name).")]
-Result = Annotated[Path, typer.Option("--out", help="The result (.tif); further layers lie beside it.")]
-Bands = Annotated[
-    list[str] | None,
-    typer.Option(help="SENSOR=B02,B03,...: the bands of files that do not name them, in the files' order."),
-]
-Like = Annotated[str | None, typer.Option(help="Raster whose grid is taken.", show_default="the finest input's")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="How files are stored, as sentinel2.offset=-1000 (msgfm data index).")
-]
-Power = Annotated[str, typer.Option(help="`linear` or `db`: what radar files hold.", show_default="dB")]
-Force = Annotated[list[str] | None, typer.Option(help="Kind of a finding of the input contract that is let through.")]
-Window = Annotated[int | None, typer.Option(min=8, help="Side of a window in pixels.", show_default="as in training")]
-Overlap = Annotated[
-    int | None, typer.Option(min=0, help="Of windows, in pixels.", show_default="a quarter of the window")
-]
-BatchSize = Annotated[int, typer.Option(min=1, help="Windows at once.")]
-Device = Annotated[str, typer.Option(help="As torch names it.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
-Dask = Annotated[str, typer.Option(help="Address of a Dask scheduler; `local` starts a cluster here of --workers.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run was stopped.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a result, and begin anew.")]
-
-
-@app.command(context_settings=_FILES_AFTER_OPTIONS)
+@app.command(context_settings=FILES_AFTER_OPTIONS)
 @reports_input_errors
 def predict(
     context: typer.Context,
@@ -48,7 +43,7 @@ def predict(
     settings: Set = None,
     power: Power = "",
     force: Force = None,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Inputs may be left out.")] = False,
+    allow_missing: AllowMissing = False,
     fill_nodata: Annotated[
         bool, typer.Option("--fill-nodata", help="Predict where some input has data; else all must have.")
     ] = False,
@@ -92,8 +87,8 @@ def predict(
     from msgfm.scenes.products import ProductOptions
 
     inputs = SceneInputs(
-        images=_sensors_of(model, context.args),
-        bands=_bands_of(bands or ()),
+        images=images_of(model, context.args),
+        bands=bands_of(bands or ()),
         like=like,
         settings=settings or (),
         power=power,
@@ -123,7 +118,7 @@ def predict(
         out.print(f"wrote {file}", highlight=False, markup=False)
 
 
-@app.command(context_settings=_FILES_AFTER_OPTIONS)
+@app.command(context_settings=FILES_AFTER_OPTIONS)
 @reports_input_errors
 def translate(
     model: Model,
@@ -181,7 +176,7 @@ def translate(
         out.print(f"wrote {file}", highlight=False, markup=False)
 
 
-@app.command(context_settings=_FILES_AFTER_OPTIONS)
+@app.command(context_settings=FILES_AFTER_OPTIONS)
 @reports_input_errors
 def embed(
     context: typer.Context,
@@ -193,7 +188,7 @@ def embed(
     settings: Set = None,
     power: Power = "",
     force: Force = None,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Inputs may be left out.")] = False,
+    allow_missing: AllowMissing = False,
     fill_nodata: Annotated[
         bool, typer.Option("--fill-nodata", help="Also windows where only some inputs have data.")
     ] = False,
@@ -216,8 +211,8 @@ def embed(
     from msgfm.scenes.job import Running, SceneInputs
 
     inputs = SceneInputs(
-        images=_sensors_of(model, context.args),
-        bands=_bands_of(bands or ()),
+        images=images_of(model, context.args),
+        bands=bands_of(bands or ()),
         like=like,
         settings=settings or (),
         power=power,
@@ -279,36 +274,3 @@ def _place(text: str) -> tuple[float, float]:
     if not (abs(longitude) <= 180 and abs(latitude) <= 90):
         raise InputError(f"--at {text}: longitude is -180 to 180 degrees, latitude -90 to 90")
     return longitude, latitude
-
-
-def _sensors_of(model: Path, arguments: Sequence[str]) -> dict[str, list[str]]:
-    """By key the files that stand after `--KEY`."""
-    if str(model).startswith("--"):
-        raise InputError(f"give the model first, then {model}")
-    found: dict[str, list[str]] = {}
-    key = ""
-    for argument in arguments:
-        if argument.startswith("--"):
-            name, equals, value = argument.removeprefix("--").partition("=")
-            key = name
-            if key in found:
-                raise InputError(f"--{key} stands twice; give all of its files after one")
-            found[key] = [value] if equals else []
-        elif not key:
-            raise InputError(f"{argument}: of which sensor? Give it as --SENSOR {argument}")
-        else:
-            found[key].append(argument)
-    for name, files in found.items():
-        if not files:
-            raise InputError(f"--{name}: no files stand after it, and it is no other option (msgfm predict --help)")
-    return found
-
-
-def _bands_of(texts: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        key, equals, names = text.partition("=")
-        if not (key and equals and names):
-            raise InputError(f"--bands {text}: write SENSOR=B02,B03,...")
-        found[key] = names.split(",")
-    return found
