@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ import pytest
 from msgfm.errors import InputError
 from msgfm.geo.tiling import Area
 from msgfm.scenes.engine import Piece
-from msgfm.scenes.parts import Collector, area_of, cut_parts, missing_runs, open_parts, parts_beside, remove_parts
+from msgfm.scenes.parts import (
+    Collector,
+    area_of,
+    cut_parts,
+    has_begun,
+    missing_runs,
+    open_parts,
+    parts_beside,
+    publish,
+    remove_parts,
+    staged,
+)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (100, 4096), (5000, 4097), (10980, 10980), (70, 30000)])
@@ -93,6 +105,47 @@ def test_a_run_that_was_stopped_is_gone_on_with_only_when_asked_and_with_the_sam
 def test_a_damaged_plan_is_told(tmp_path):
     out = tmp_path / "result.tif"
     open_parts(out, ["result"], {"model": "a"}, resume=False)
+    (parts_beside(out) / "result_0000000_0000000.tif").write_bytes(b"x")
     (parts_beside(out) / "plan.json").write_text(json.dumps([1])[:2])
     with pytest.raises(InputError, match="--overwrite"):
         open_parts(out, ["result"], {"model": "a"}, resume=True)
+
+
+def test_parts_without_their_plan_are_of_nobody_knows_what(tmp_path):
+    out, part = tmp_path / "result.tif", Area(top=0, bottom=5, left=0, right=5)
+    folder = open_parts(out, ["result"], {"model": "a"}, resume=False)
+    folder.file("result", part).write_bytes(b"x")
+    (parts_beside(out) / "plan.json").unlink()  # killed while it was thrown away
+    assert not open_parts(out, ["result"], {"model": "b"}, resume=True).has(part)
+
+
+def test_a_run_that_had_finished_nothing_is_begun_anew(tmp_path):
+    out = tmp_path / "result.tif"
+    open_parts(out, ["result"], {"model": "a"}, resume=False)
+    assert not has_begun(out)
+    open_parts(out, ["result"], {"model": "b"}, resume=False)
+    assert json.loads((parts_beside(out) / "plan.json").read_text()) == {"model": "b"}
+
+
+def test_a_result_is_moved_to_its_place_last_and_the_plan_goes_after_the_parts(tmp_path, monkeypatch):
+    out, order = tmp_path / "result.tif", []
+    folder = open_parts(out, ["result"], {"model": "a"}, resume=False)
+    folder.file("result", Area(top=0, bottom=5, left=0, right=5)).write_bytes(b"x")
+    staged(out).parent.mkdir()
+    for name in ("result.tif", "result_entropy.tif", "result.json", "aside.qml"):
+        staged(out).with_name(name).write_text(name)
+    replace, unlink = Path.replace, Path.unlink
+
+    def noted(path, *more, **options):
+        order.append(path.name)
+        return (replace if more else unlink)(path, *more, **options)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    monkeypatch.setattr(Path, "unlink", noted)
+    publish(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("aside.qml", "result.json", "result.tif", "result_entropy.tif"),
+    ]
+    assert out.read_text() == "result.tif"
+    assert order.index("result.tif") == 3
+    assert order[-1] == "plan.json"

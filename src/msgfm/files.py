@@ -13,6 +13,9 @@ from pathlib import Path
 
 from msgfm.errors import InputError
 
+LOCK = ".lock"
+"""In a folder that a process holds (`lock_folder`)."""
+
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
@@ -117,7 +120,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it, or it cannot be made.
     """
-    path = folder / ".lock"
+    path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("w")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -70,7 +71,8 @@ def write_windows(job: Job, vectors: Vectors, settings: dict[str, int]) -> Path:
         fill=job.running.fill,
         clock=Clock(),
     )
-    watch(done, "predicting", job.tiling.height * job.tiling.width)
+    with closing(done):  # its thread ends before the scene is closed, whatever stops this one
+        watch(done, "predicting", job.tiling.height * job.tiling.width)
     facts = {
         "model": job.model.name,
         "weights_sha256": digest_of_weights(job.model),
@@ -80,7 +82,7 @@ def write_windows(job: Job, vectors: Vectors, settings: dict[str, int]) -> Path:
         **settings,
     }
     info = WindowsInfo(grid=job.scene.grid, size=vectors.size, names=vectors.names, facts=facts)
-    with open_windows_table(job.out, info) as table:
+    with open_windows_table(job.staged, info) as table:
         for windows in kept_windows(job.tiling, parts.path):
             table.add(windows)
     job.finish()

@@ -21,7 +21,7 @@ from msgfm.scenes.inputs.request import SceneRequest
 from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.scenes.mlm import ModelFacts, describe_model
 from msgfm.scenes.needs import digest_of_weights, model_digest, training_window, wanted_cards
-from msgfm.scenes.parts import PartsFolder, has_plan, open_parts, parts_beside, remove_parts, remove_plan
+from msgfm.scenes.parts import PartsFolder, has_begun, open_parts, parts_beside, publish, remove_parts, staged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,11 @@ class Job:
     running: Running
     device: str
 
+    @property
+    def staged(self) -> Path:
+        """Where the result is made, and beside it what belongs to it, until `finish` moves all of it to its place."""
+        return staged(self.out)
+
     def open_parts(self, layers: Sequence[str], settings: Mapping[str, Any]) -> PartsFolder:
         """The folder of the result's parts, of an earlier run of the same plan or new.
 
@@ -118,12 +123,16 @@ class Job:
             "device": self.device,
         }
         if self.running.overwrite and not self.running.resume:
-            remove_plan(self.out)
+            remove_parts(self.out)
         return open_parts(self.out, layers, plan, resume=self.running.resume)
 
     def finish(self) -> None:
-        """Throws the parts away: the result is there."""
-        remove_parts(self.out)
+        """Puts the result into its place, and throws the parts away.
+
+        Raises:
+            InputError: it cannot be put there.
+        """
+        publish(self.out)
 
     def facts(self) -> ModelFacts:
         """Of the model, for what is written beside the result."""
@@ -182,10 +191,16 @@ def open_job(
     device = find_device(running.device)
     try:
         with lock_folder(parts_beside(out)), open_scene(request) as scene:
-            if out.exists() and not running.overwrite and not has_plan(out):
+            if out.exists() and not running.overwrite and not has_begun(out):
                 raise InputError(f"{out} is there already; choose another name, or replace it with --overwrite")
             require_contract(scene, inputs.force)
-            yield Job(model=folder, target=target, scene=scene, tiling=tiling, out=out, running=running, device=device)
+            try:
+                yield Job(
+                    model=folder, target=target, scene=scene, tiling=tiling, out=out, running=running, device=device
+                )
+            finally:
+                if not has_begun(out):  # nothing that could be gone on with
+                    remove_parts(out)
     finally:
         with suppress(OSError):  # what a run left stays
             parts_beside(out).rmdir()

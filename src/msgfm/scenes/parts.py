@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msgfm.errors import InputError
-from msgfm.files import remove_unfinished, write_atomically
+from msgfm.files import LOCK, remove_unfinished, write_atomically
 from msgfm.geo.tiling import Area
 from msgfm.scenes.engine import Piece
 
@@ -26,6 +27,7 @@ _STRIPE_PX = 4096
 _PART_BYTES = 32 * 2**20
 _PART_ROWS = 1024
 _PLAN = "plan.json"
+_PARTS = (".tif", ".npz")
 _BLOCK_PX = 512  # of the result, so that a block of it lies in one stripe
 
 
@@ -147,8 +149,9 @@ def open_parts(out: Path, layers: Sequence[str], plan: Mapping[str, Any], *, res
     """
     folder = PartsFolder(path=parts_beside(out), layers=tuple(layers))
     remove_unfinished(folder.path)
+    _remove(staged(out).parent)
     file = folder.path / _PLAN
-    if file.is_file():
+    if has_begun(out):
         if not resume:
             raise InputError(
                 f"{out} was begun by a run that was stopped: go on with --resume, or begin anew with --overwrite"
@@ -160,6 +163,7 @@ def open_parts(out: Path, layers: Sequence[str], plan: Mapping[str, Any], *, res
                 f"{out} was begun with something else: {told}; give the same, or begin anew with --overwrite"
             )
         return folder
+    remove_parts(out)  # without their plan nobody knows of what they are
     with write_atomically(file) as temporary:
         temporary.write_text(json.dumps(plan, indent=1), encoding="utf-8")
     return folder
@@ -177,18 +181,48 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def has_plan(out: Path) -> bool:
-    """Whether a run of this result was stopped."""
-    return (parts_beside(out) / _PLAN).is_file()
+def has_begun(out: Path) -> bool:
+    """Whether a run of this result was stopped that had finished anything."""
+    folder = parts_beside(out)
+    return (folder / _PLAN).is_file() and any(path.suffix in _PARTS for path in folder.iterdir())
 
 
-def remove_plan(out: Path) -> None:
-    """Throws away what a run left, but for the lock on it."""
-    for path in parts_beside(out).iterdir():
-        if path.suffix in (".tif", ".npz", ".json"):
-            path.unlink()
+def staged(out: Path) -> Path:
+    """Where a result is made; what lies beside it has the names there that it is to have."""
+    return parts_beside(out) / "result" / out.name
+
+
+def publish(out: Path) -> None:
+    """Moves what was made to its place, the result itself last, and throws the parts away.
+
+    Raises:
+        InputError: a file cannot be put there.
+    """
+    made = sorted(staged(out).parent.iterdir(), key=lambda path: path.name == out.name)
+    for path in made:
+        place = out.with_name(path.name)
+        try:
+            path.replace(place)
+        except OSError as error:
+            raise InputError(f"cannot write {place}: {error.strerror or error}; move away what is there") from error
+    remove_parts(out)
 
 
 def remove_parts(out: Path) -> None:
-    """Throws away what a run left."""
-    shutil.rmtree(parts_beside(out), ignore_errors=True)
+    """Throws away what a run left, but for the lock on it.
+
+    The plan goes last: who is killed meanwhile leaves no parts of which nobody knows what they belong to.
+    """
+    folder = parts_beside(out)
+    for path in sorted(folder.glob("*"), key=lambda path: path.name == _PLAN):
+        if path.name != LOCK:
+            _remove(path)
+    with suppress(OSError):  # there may be a lock in it, or none at all
+        folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,9 +73,12 @@ def make_rasters(job: Job, product: Product, options: ProductOptions) -> Outcome
         done = do_in_processes(work, runs, running.workers)
     else:
         done = do_here(work, runs, product, job.scene, clock)
-    watch(done, "predicting", sum(map(pixels_of, runs)))
+    with closing(done):  # threads and processes end before the scene is closed, whatever stops this one
+        watch(done, "predicting", sum(map(pixels_of, runs)))
     with clock.measure("assembling"):
-        files = {layer: assemble_layer(job.out, layer, spec, parts, stripes) for layer, spec in product.layers.items()}
-    describe_results(job.out, files, product.layers, job.facts(), job.places())
+        files = {
+            layer: assemble_layer(job.staged, layer, spec, parts, stripes) for layer, spec in product.layers.items()
+        }
+    describe_results(job.staged, files, product.layers, job.facts(), job.places())
     job.finish()
-    return Outcome(files=tuple(files.values()), clock=clock)
+    return Outcome(files=tuple(job.out.with_name(file.name) for file in files.values()), clock=clock)
