@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from msgfm.cli.app import app, out, reports_input_errors
+from msgfm.cli.app import app, out, reports_input_errors, stoppable
 from msgfm.cli.scene_inputs import (
     FILES_AFTER_OPTIONS,
     AllowMissing,
@@ -34,6 +34,7 @@ from msgfm.errors import InputError
 
 @app.command(context_settings=FILES_AFTER_OPTIONS)
 @reports_input_errors
+@stoppable(_STOPPED)
 def predict(
     context: typer.Context,
     model: Model,
@@ -120,6 +121,7 @@ def predict(
 
 @app.command(context_settings=FILES_AFTER_OPTIONS)
 @reports_input_errors
+@stoppable(_STOPPED)
 def translate(
     model: Model,
     images: Annotated[list[str], typer.Argument(help="Files of the sensor that is seen.")],
@@ -178,6 +180,7 @@ def translate(
 
 @app.command(context_settings=FILES_AFTER_OPTIONS)
 @reports_input_errors
+@stoppable(_STOPPED)
 def embed(
     context: typer.Context,
     model: Model,

@@ -19,12 +19,13 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
-def fresh_processes(workers: int, *, kept: str = "") -> Iterator[ProcessPoolExecutor]:
+def fresh_processes(workers: int, *, kept: str = "", patient: bool = True) -> Iterator[ProcessPoolExecutor]:
     """Processes for the block; what has not begun when it ends is dropped.
 
     Args:
         workers: how many.
         kept: what of the work is not lost when a process is killed, for the message that says so.
+        patient: whether an error or Ctrl-C waits for what has begun; else the processes are killed.
 
     Raises:
         InputError: one of them was killed.
@@ -35,11 +36,14 @@ def fresh_processes(workers: int, *, kept: str = "") -> Iterator[ProcessPoolExec
     try:
         with _one_thread_each():
             yield pool
-    except Exception as error:  # of whatever kind: see `_is_broken`; what is not of a killed process goes on as it is
-        if isinstance(error, InputError) or not _is_broken(pool):
+    except BaseException as error:
+        # of whatever kind: see `_is_broken`; what is not of a killed process goes on as it is
+        broken = isinstance(error, Exception) and not isinstance(error, InputError) and _is_broken(pool)
+        if broken or not patient:
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()  # a pool that broke would wait forever for one that was being started
+        if not broken:
             raise
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()  # the pool would wait forever for one that was being started when it broke
         raise InputError(
             f"a worker process was killed, likely for lack of memory: give the same command again with fewer --workers "
             f"than {workers}{kept and f'; {kept}'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import as_completed
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _RUNS_PER_WORKER = 4
 """Shorter runs are shared out more evenly, longer ones repeat fewer rows of windows."""
 _RETRIES = 3
+_PATIENCE = "10s"
+"""With a scheduler that does not answer."""
 
 Run = Sequence[Area]
 
@@ -35,22 +37,24 @@ def pixels_of(run: Run) -> int:
     return sum(math.prod(part.shape) for part in run)
 
 
-def do_here(work: Work, runs: Sequence[Run], product: Product, scene: Scene, clock: Clock) -> Iterator[int]:
+def do_here(
+    work: Work, runs: Sequence[Run], product: Product, scene: Scene, clock: Clock
+) -> Generator[int, None, None]:
     """One run after the other; gives numbers of pixels as they are done."""
     for run in runs:
         yield from do_run(work, run, product, scene, clock)
 
 
-def do_in_processes(work: Work, runs: Sequence[Run], workers: int) -> Iterator[int]:
+def do_in_processes(work: Work, runs: Sequence[Run], workers: int) -> Generator[int, None, None]:
     """Several processes, each of which loads the model once; gives numbers of pixels as runs are done."""
-    with fresh_processes(workers, kept="--resume keeps what is done") as pool:
+    with fresh_processes(workers, kept="--resume keeps what is done", patient=False) as pool:
         pending = {pool.submit(do_run_elsewhere, work, run): run for run in runs}
         for done in as_completed(pending):
             done.result()
             yield pixels_of(pending[done])
 
 
-def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) -> Iterator[int]:
+def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) -> Generator[int, None, None]:
     """The workers of a Dask cluster, which see the same files; a run whose worker is lost is done by another.
 
     Args:
@@ -74,7 +78,7 @@ def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) ->
             cluster = LocalCluster(
                 n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="ERROR"
             )
-        client: Client = Client(cluster if cluster is not None else scheduler, timeout="30s")
+        client: Client = Client(cluster if cluster is not None else scheduler, timeout=_PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(f"--dask {scheduler}: no scheduler answers there ({error})") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -116,10 +117,12 @@ class PartsFolder:
     Args:
         path: of the folder.
         layers: names of the layers of the result.
+        plan: digest of the plan that the parts follow.
     """
 
     path: Path
     layers: tuple[str, ...]
+    plan: str
 
     def file(self, layer: str, part: Area) -> Path:
         """Where a part of a layer lies when it is finished."""
@@ -128,6 +131,16 @@ class PartsFolder:
     def has(self, part: Area) -> bool:
         """Whether all layers of a part are finished."""
         return all(self.file(layer, part).is_file() for layer in self.layers)
+
+    def require_plan(self) -> None:
+        """Refuses to go on where a worker of a cluster has outlived the run that it works for.
+
+        Raises:
+            InputError: the folder is gone, or another run has begun anew in it.
+        """
+        file = self.path / _PLAN
+        if not file.is_file() or _digest(file.read_text(encoding="utf-8")) != self.plan:
+            raise InputError(f"{self.path} is of another run meanwhile, so this one stops")
 
 
 def parts_beside(out: Path) -> Path:
@@ -147,7 +160,8 @@ def open_parts(out: Path, layers: Sequence[str], plan: Mapping[str, Any], *, res
     Raises:
         InputError: a run was stopped and is neither gone on with nor thrown away, or had another plan.
     """
-    folder = PartsFolder(path=parts_beside(out), layers=tuple(layers))
+    text = json.dumps(plan, indent=1)
+    folder = PartsFolder(path=parts_beside(out), layers=tuple(layers), plan=_digest(text))
     remove_unfinished(folder.path)
     _remove(staged(out).parent)
     file = folder.path / _PLAN
@@ -165,8 +179,12 @@ def open_parts(out: Path, layers: Sequence[str], plan: Mapping[str, Any], *, res
         return folder
     remove_parts(out)  # without their plan nobody knows of what they are
     with write_atomically(file) as temporary:
-        temporary.write_text(json.dumps(plan, indent=1), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return folder
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read_plan(file: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def rows_file(folder: Path, row: int, group: int) -> Path:
 
 def do_rows(
     read: Read, vectors: Vectors, tiling: Tiling, folder: Path, *, batch_size: int, fill: bool, clock: Clock
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Does what is missing of a scene's rows of windows; gives numbers of pixels as they are done."""
     for number, columns in enumerate(cut_groups(tiling)):
         missing = [row for row in range(len(tiling.rows.starts)) if not rows_file(folder, row, number).is_file()]

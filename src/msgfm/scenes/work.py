@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from msgfm.scenes.engine import Clock, behind, sweep
 from msgfm.scenes.inputs.request import SceneRequest
 from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.scenes.make import load_product
-from msgfm.scenes.parts import Arrays, Collector, PartsFolder, area_of
+from msgfm.scenes.parts import Arrays, Collector, PartsFolder, area_of, missing_runs
 from msgfm.scenes.products import Product, ProductOptions
 
 
@@ -46,11 +47,16 @@ class Work:
     parts: PartsFolder
 
 
+_TURN = threading.Lock()
+"""Workers of a cluster may have several threads, and a scene is for one."""
+
+
 def do_run(work: Work, run: Sequence[Area], product: Product, scene: Scene, clock: Clock) -> Iterator[int]:
     """Does parts that follow each other; gives numbers of pixels as they are done."""
 
     def write(part: Area, arrays: Arrays) -> None:
         with clock.measure("writing"):
+            work.parts.require_plan()
             for layer, array in arrays.items():
                 write_part(work.parts.file(layer, part), array)
 
@@ -70,11 +76,16 @@ def do_run(work: Work, run: Sequence[Area], product: Product, scene: Scene, cloc
 
 
 def do_run_elsewhere(work: Work, run: Sequence[Area]) -> Clock:
-    """The same in another process, which loads the model and opens the scene once."""
+    """The same in another process, which loads the model and opens the scene once.
+
+    Of a run that was lost with its worker, what that had finished is not done again.
+    """
     clock = Clock()
-    product, scene = _opened(work)
-    for _ in do_run(work, run, product, scene, clock):
-        pass
+    with _TURN:
+        product, scene = _opened(work)
+        for rest in missing_runs([run], work.parts.has, 1):
+            for _ in do_run(work, rest, product, scene, clock):
+                pass
     return clock
 
 
