@@ -31,6 +31,8 @@ from msgfm.cli.scene_inputs import (
 )
 from msgfm.errors import InputError
 
+_STOPPED = "stopped; what is done is kept: the same command with --resume goes on"
+
 
 @app.command(context_settings=FILES_AFTER_OPTIONS)
 @reports_input_errors
