@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
+from scene_commands import invoke, read
 from scene_data import backscatter, write
-from scene_runs import invoke, read
 from small_downstream import describe
 
 from msgfm.display import class_colour

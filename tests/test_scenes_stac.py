@@ -25,7 +25,7 @@ from msgfm.models.pretrained import save_pretrained
 from msgfm.scenes.inputs.item import read_item
 from msgfm.scenes.mlm import describe_model
 from msgfm.scenes.preview.class_names import class_names
-from msgfm.scenes.stac import ResultFile, write_item
+from msgfm.scenes.stac import Origin, ResultFile, write_item
 from msgfm.sensors import load_sensor
 
 pytestmark = pytest.mark.filterwarnings("ignore:``LocalValidator``:DeprecationWarning")
@@ -66,7 +66,8 @@ def written(tmp_path, model, spec=CLASS_MAP, **more):
     out = raster(tmp_path / "result.tif", spec)
     inputs = {"sentinel1": ["/images/s1.tif"], "sentinel2": ["https://a.b/c.tif?signature=secret", "item.json"]}
     files = {"result": ResultFile(path=out, spec=spec, title="Result")}
-    item = write_item(tmp_path / "result.json", files, model, inputs, **{"made": MADE} | more)
+    origin = Origin(model=model, inputs=inputs, **more)
+    item = write_item(tmp_path / "result.json", files, origin, made=MADE)
     assert json.loads((tmp_path / "result.json").read_text()) == item
     return item
 
@@ -174,7 +175,9 @@ def test_times_are_those_of_the_inputs_where_they_are_known(tmp_path):
     LocalValidator().item_validator("1.1.0").validate(between)
     assert between["properties"]["datetime"] is None
     assert between["properties"]["start_datetime"] == "2020-01-02T03:04:05Z"
-    assert written(tmp_path, model, taken=(first, first))["properties"]["datetime"] == "2020-01-02T03:04:05Z"
+    known = written(tmp_path, model, taken=(first, first), untold=("sentinel1",))["properties"]
+    assert known["datetime"] == "2020-01-02T03:04:05Z"
+    assert known["description"] == "The time is that of sentinel2; sentinel1 does not tell its own."
 
 
 def test_a_result_without_coordinates_has_no_geometry(tmp_path):

@@ -24,6 +24,14 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="How files are stored, as sentinel2.offset=-1000 (msgfm data index).")
 ]
 Power = Annotated[str, typer.Option(help="`linear` or `db`: what radar files hold.", show_default="dB")]
+Taken = Annotated[
+    str,
+    typer.Option(
+        help="When the inputs were taken, for the result's metadata: 2022-06-01, 2022-06-01T10:00:31Z, or two with a "
+        "slash between them.",
+        show_default="as the inputs say",
+    ),
+]
 Force = Annotated[list[str] | None, typer.Option(help="Kind of a finding of the input contract that is let through.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Inputs may be left out.")]
 Window = Annotated[int | None, typer.Option(min=8, help="Side of a window in pixels.", show_default="as in training")]

@@ -24,6 +24,7 @@ from msgfm.cli.scene_inputs import (
     Result,
     Resume,
     Set,
+    Taken,
     Window,
     Workers,
     bands_of,
@@ -46,6 +47,7 @@ def predict(
     settings: Set = None,
     power: Power = "",
     force: Force = None,
+    taken: Taken = "",
     allow_missing: AllowMissing = False,
     fill_nodata: Annotated[
         bool, typer.Option("--fill-nodata", help="Predict where some input has data; else all must have.")
@@ -96,6 +98,7 @@ def predict(
         settings=settings or (),
         power=power,
         force=force or (),
+        taken=taken,
         allow_missing=allow_missing,
     )
     options = ProductOptions(
@@ -135,6 +138,7 @@ def translate(
     settings: Set = None,
     power: Power = "",
     force: Force = None,
+    taken: Taken = "",
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Of each band, by mirrored windows (4 x the time); write it, too.")
     ] = False,
@@ -164,6 +168,7 @@ def translate(
         settings=settings or (),
         power=power,
         force=force or (),
+        taken=taken,
     )
     running = Running(
         window=window,
@@ -193,6 +198,7 @@ def embed(
     settings: Set = None,
     power: Power = "",
     force: Force = None,
+    taken: Taken = "",
     allow_missing: AllowMissing = False,
     fill_nodata: Annotated[
         bool, typer.Option("--fill-nodata", help="Also windows where only some inputs have data.")
@@ -222,6 +228,7 @@ def embed(
         settings=settings or (),
         power=power,
         force=force or (),
+        taken=taken,
         allow_missing=allow_missing,
     )
     running = Running(

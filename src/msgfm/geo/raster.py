@@ -54,6 +54,8 @@ class RasterInfo:
         offsets: likewise, in values; 0 where it does not.
         block: height and width of the pieces in which it is stored.
         has_control_points: whether control points alone say where it lies, as of radar in ground range.
+        date_time: TIFF's tag of that name, which tells neither a time zone nor whether it was taken or written then;
+            empty where there is none.
     """
 
     count: int
@@ -70,6 +72,7 @@ class RasterInfo:
     offsets: tuple[float, ...]
     block: tuple[int, int]
     has_control_points: bool
+    date_time: str
 
     @property
     def image_bands(self) -> int:
@@ -140,6 +143,7 @@ def info_of(source: DatasetReader) -> RasterInfo:
         offsets=tuple(source.offsets),
         block=max(source.block_shapes),
         has_control_points=bool(source.gcps[0]),
+        date_time=source.tags().get("TIFFTAG_DATETIME", ""),
     )
 
 

@@ -81,6 +81,8 @@ def write_windows(job: Job, vectors: Vectors, settings: dict[str, int]) -> Path:
         "inputs": job.places(),
         **settings,
     }
+    if taken := job.taken():
+        facts["taken"] = [moment.isoformat() for moment in taken]
     info = WindowsInfo(grid=job.scene.grid, size=vectors.size, names=vectors.names, facts=facts)
     with open_windows_table(job.staged, info) as table:
         for windows in kept_windows(job.tiling, parts.path):

@@ -19,9 +19,11 @@ from msgfm.scenes.inputs.contract import require_contract
 from msgfm.scenes.inputs.files import make_request
 from msgfm.scenes.inputs.request import SceneRequest
 from msgfm.scenes.inputs.scene import Scene, open_scene
-from msgfm.scenes.mlm import ModelFacts, describe_model
+from msgfm.scenes.inputs.times import Span, joined, stated_span
+from msgfm.scenes.mlm import describe_model
 from msgfm.scenes.needs import digest_of_weights, model_digest, training_window, wanted_cards
 from msgfm.scenes.parts import PartsFolder, has_begun, open_parts, parts_beside, publish, remove_parts, staged
+from msgfm.scenes.stac import Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class SceneInputs:
         power: `linear` or `db`, which radar files are; empty: decibel unless a product says otherwise.
         force: kinds of findings of the input contract that are let through.
         allow_missing: whether inputs of the model may be left out.
+        taken: when the images were taken, as `times.stated_span` has it; empty: as they say themselves.
     """
 
     images: Mapping[str, Sequence[str]]
@@ -45,6 +48,7 @@ class SceneInputs:
     power: str = ""
     force: Sequence[str] = ()
     allow_missing: bool = False
+    taken: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,7 @@ class Job:
         out: the result.
         running: how it is worked on.
         device: as torch names it.
+        stated: when the images were taken, as the user says; None where nothing was said.
     """
 
     model: Path
@@ -95,6 +100,7 @@ class Job:
     out: Path
     running: Running
     device: str
+    stated: Span | None = None
 
     @property
     def staged(self) -> Path:
@@ -134,12 +140,23 @@ class Job:
         """
         publish(self.out)
 
-    def facts(self) -> ModelFacts:
-        """Of the model, for what is written beside the result."""
-        cards = {image.key: image.card for image in self.scene.request.images}
+    def origin(self) -> Origin:
+        """Of the result, for what is written beside it."""
+        images = self.scene.request.images
+        cards = {image.key: image.card for image in images}
         settings = {"window": self.tiling.window, "overlap": self.tiling.overlap}
         digest = digest_of_weights(self.model)
-        return describe_model(self.model, cards, target=self.target, digest=digest, settings=settings)
+        taken = self.taken()
+        return Origin(
+            model=describe_model(self.model, cards, target=self.target, digest=digest, settings=settings),
+            inputs=self.places(),
+            taken=taken,
+            untold=tuple(image.key for image in images if image.taken is None and taken and not self.stated),
+        )
+
+    def taken(self) -> Span | None:
+        """When the first and the last of the images were taken; None where nothing says so."""
+        return self.stated or joined(image.taken for image in self.scene.request.images)
 
     def places(self) -> dict[str, list[str]]:
         """Files of the scene by key."""
@@ -175,6 +192,7 @@ def open_job(
     """
     require_suffix(out, suffix)
     require_writable(out)
+    stated = stated_span(inputs.taken) if inputs.taken else None
     folder = model_folder(model)
     cards, first = wanted_cards(folder, inputs.images, target, features=features)
     request = make_request(
@@ -196,7 +214,14 @@ def open_job(
             require_contract(scene, inputs.force)
             try:
                 yield Job(
-                    model=folder, target=target, scene=scene, tiling=tiling, out=out, running=running, device=device
+                    model=folder,
+                    target=target,
+                    scene=scene,
+                    tiling=tiling,
+                    out=out,
+                    running=running,
+                    device=device,
+                    stated=stated,
                 )
             finally:
                 if not has_begun(out):  # nothing that could be gone on with

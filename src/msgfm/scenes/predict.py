@@ -79,6 +79,6 @@ def make_rasters(job: Job, product: Product, options: ProductOptions) -> Outcome
         files = {
             layer: assemble_layer(job.staged, layer, spec, parts, stripes) for layer, spec in product.layers.items()
         }
-    describe_results(job.staged, files, product.layers, job.facts(), job.places())
+    describe_results(job.staged, files, product.layers, job.origin())
     job.finish()
     return Outcome(files=tuple(job.out.with_name(file.name) for file in files.values()), clock=clock)

@@ -8,10 +8,9 @@ from pathlib import Path
 from msgfm.geo.cog import Part, assemble_cog
 from msgfm.geo.spec import RasterSpec
 from msgfm.geo.tiling import Area
-from msgfm.scenes.mlm import ModelFacts
 from msgfm.scenes.parts import PartsFolder
 from msgfm.scenes.products import MAIN
-from msgfm.scenes.stac import ResultFile, item_path, write_item
+from msgfm.scenes.stac import Origin, PolygonsFile, ResultFile, item_path, write_item
 from msgfm.scenes.style import write_style
 
 _NATURAL = (("B04", "B03", "B02"), ("R", "G", "B"), ("red", "green", "blue"))
@@ -40,8 +39,8 @@ def describe_results(
     out: Path,
     files: Mapping[str, Path],
     specs: Mapping[str, RasterSpec],
-    model: ModelFacts,
-    inputs: Mapping[str, Sequence[str]],
+    origin: Origin,
+    polygons: PolygonsFile | None = None,
 ) -> None:
     """Writes a style of each file for QGIS, and the STAC item of all of them.
 
@@ -49,8 +48,8 @@ def describe_results(
         out: the result.
         files: by layer.
         specs: likewise.
-        model: that made them.
-        inputs: paths and addresses by key.
+        origin: where they come from.
+        polygons: that were made of the result.
     """
     for layer, file in files.items():
         write_style(file, specs[layer], shown_bands(specs[layer]))
@@ -58,7 +57,7 @@ def describe_results(
         layer: ResultFile(path=file, spec=specs[layer], title=layer, role="data" if layer == MAIN else "metadata")
         for layer, file in files.items()
     }
-    write_item(item_path(out), results, model, inputs)
+    write_item(item_path(out), results, origin, polygons=polygons)
 
 
 def shown_bands(spec: RasterSpec) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from msgfm.geo.footprint import footprint
 from msgfm.geo.grid import Grid
 from msgfm.geo.network import is_address
 from msgfm.geo.spec import RasterSpec
+from msgfm.scenes.inputs.times import Span
 from msgfm.scenes.mlm import SCHEMA as MLM
 from msgfm.scenes.mlm import ModelFacts, class_entry
 
@@ -33,6 +34,9 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     MLM,
 ]
+POLYGONS = "polygons"
+"""Key of the asset of polygons."""
+_PLAN = "msgfm:plan"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -53,30 +57,70 @@ class ResultFile:
     role: str = "data"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolygonsFile:
+    """Polygons that were made of a result.
+
+    Args:
+        path: `.parquet` or `.gpkg`.
+        href: the path as seen from the item.
+    """
+
+    path: Path
+    href: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a result was made of.
+
+    Args:
+        model: that made it (`mlm.describe_model`).
+        inputs: paths and addresses by key.
+        taken: when the first and the last of the inputs were taken; None where nothing says so.
+        untold: keys of inputs that do not say when they were taken, where others do.
+        plan: SHA-256 of all that its bytes depend on; empty where nobody asks for it.
+    """
+
+    model: ModelFacts
+    inputs: Mapping[str, Sequence[str]]
+    taken: Span | None = None
+    untold: tuple[str, ...] = ()
+    plan: str = ""
+
+
 def item_path(out: Path) -> Path:
     """Where the item of a result lies."""
     return out.with_suffix(".json")
 
 
+def said_plan(out: Path) -> tuple[str, str]:
+    """What the item of a result says: its plan, and where its polygons lie; empty where it says neither."""
+    try:
+        item = json.loads(item_path(out).read_text(encoding="utf-8"))
+        href = item["assets"].get(POLYGONS, {}).get("href", "")
+        return str(item["properties"].get(_PLAN, "")), str(href)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no item, or of another program
+        return "", ""
+
+
 def write_item(
     path: Path,
     results: Mapping[str, ResultFile],
-    model: ModelFacts,
-    inputs: Mapping[str, Sequence[str]],
+    origin: Origin,
     *,
+    polygons: PolygonsFile | None = None,
     made: datetime | None = None,
-    taken: tuple[datetime, datetime] | None = None,
 ) -> dict[str, Any]:
     """Writes the item of a finished result.
 
     Args:
         path: `.json`, in the folder of the results.
         results: by key of the asset, all on one grid.
-        model: that made them (`mlm.describe_model`).
-        inputs: paths and addresses by key.
+        origin: where they come from. Where nothing says when the inputs were taken, the item's time is that of `made`,
+            and the item says so.
+        polygons: that were made of them.
         made: when; None is now.
-        taken: when the first and the last of the inputs were taken; None where nothing says so: then the item's time
-            is that of `made`, and the item says so.
 
     Returns:
         The item.
@@ -94,20 +138,24 @@ def write_item(
         "id": path.stem,
         "geometry": geometry,
         "properties": {
-            **_times(made, taken),
+            **_times(made, origin),
             **_projection(grid),
             "processing:level": "L4",  # MLM's best practices: what a model made
             "processing:software": {"msgfm": msgfm.__version__},
-            "bands": _input_bands(model),
-            **model.properties,
+            "bands": _input_bands(origin.model),
+            **origin.model.properties,
         },
         "links": [
             {"rel": "derived_from", "href": _shown(place), "title": key, "type": _media_type(place)}
-            for key, places in inputs.items()
+            for key, places in origin.inputs.items()
             for place in places
         ],
-        "assets": {key: _asset(result, path.parent) for key, result in results.items()} | model.assets,
+        "assets": {key: _asset(result, path.parent) for key, result in results.items()} | origin.model.assets,
     }
+    if polygons is not None:
+        item["assets"][POLYGONS] = _polygons_asset(polygons)
+    if origin.plan:
+        item["properties"][_PLAN] = origin.plan
     if box is not None:
         item["bbox"] = box
     with write_atomically(path) as temporary:
@@ -115,14 +163,18 @@ def write_item(
     return item
 
 
-def _times(made: datetime, taken: tuple[datetime, datetime] | None) -> dict[str, Any]:
-    if taken is None:
+def _times(made: datetime, origin: Origin) -> dict[str, Any]:
+    if origin.taken is None:
         told = "The time is that of processing, as the inputs do not tell theirs."
         return {"datetime": _time(made), "created": _time(made), "description": told}
-    first, last = taken
-    if first == last:
-        return {"datetime": _time(first), "created": _time(made)}
-    return {"datetime": None, "start_datetime": _time(first), "end_datetime": _time(last), "created": _time(made)}
+    first, last = map(_time, origin.taken)
+    times: dict[str, Any] = {"datetime": first, "created": _time(made)}
+    if first != last:
+        times |= {"datetime": None, "start_datetime": first, "end_datetime": last}
+    if origin.untold:
+        said = ", ".join(key for key in origin.inputs if key not in origin.untold)
+        times["description"] = f"The time is that of {said}; {', '.join(origin.untold)} does not tell its own."
+    return times
 
 
 def _time(time: datetime) -> str:
@@ -158,20 +210,34 @@ def _input_bands(model: ModelFacts) -> list[dict[str, Any]]:
 
 def _asset(result: ResultFile, folder: Path) -> dict[str, Any]:
     spec = result.spec
-    with result.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     asset: dict[str, Any] = {
         "href": Path(os.path.relpath(result.path, folder)).as_posix(),
         "type": _COG,
         "title": result.title,
         "roles": [result.role],
         "bands": [_band(spec, place) for place in range(len(spec.bands))],
-        "file:size": result.path.stat().st_size,
-        "file:checksum": f"1220{digest}",
+        **_file_facts(result.path),
     }
     if spec.classes:
         asset["classification:classes"] = [class_entry(one.value, one.name, one.colour) for one in spec.classes]
     return asset
+
+
+def _polygons_asset(polygons: PolygonsFile) -> dict[str, Any]:
+    parquet = polygons.path.suffix.lower() == ".parquet"
+    return {
+        "href": polygons.href,
+        "type": "application/vnd.apache.parquet" if parquet else "application/geopackage+sqlite3",
+        "title": "Polygons of the classes",
+        "roles": ["data"],
+        **_file_facts(polygons.path),
+    }
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file:size": path.stat().st_size, "file:checksum": f"1220{digest}"}  # multihash: SHA-256, 32 bytes
 
 
 def _band(spec: RasterSpec, place: int) -> dict[str, Any]:

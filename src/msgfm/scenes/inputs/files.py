@@ -16,6 +16,7 @@ from msgfm.scenes.inputs.grids import choose_grid
 from msgfm.scenes.inputs.locate import Headers, locate, own_nodata
 from msgfm.scenes.inputs.offer import BandOffer
 from msgfm.scenes.inputs.request import BandStorage, SceneFile, SceneImage, SceneRequest
+from msgfm.scenes.inputs.times import joined, span_of_tag
 from msgfm.sensors import Band, Sensor
 
 
@@ -136,7 +137,8 @@ def _image(
         for place, names in of_place.items()
     )
     changed = card.model_copy(update={"bands": tuple(bands)})
-    return SceneImage(key=key, card=changed, files=files, storage=tuple(storage), power=power)
+    taken = joined(offer.taken or span_of_tag(headers[offer.place].date_time) for offer in offers.values())
+    return SceneImage(key=key, card=changed, files=files, storage=tuple(storage), power=power, taken=taken)
 
 
 def _is_power(card: Sensor, offers: Iterable[BandOffer], said: Statements) -> bool:

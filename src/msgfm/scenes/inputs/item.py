@@ -17,6 +17,7 @@ from msgfm.data.catalogue.search import HEADERS, headers_of, with_absolute_addre
 from msgfm.errors import InputError
 from msgfm.geo.network import Network
 from msgfm.scenes.inputs.offer import BandOffer
+from msgfm.scenes.inputs.times import span_of_item
 from msgfm.sensors import Sensor
 
 _TEMPORARY = 500  # from this HTTP status on, and 429, the server may answer the next time
@@ -59,6 +60,7 @@ def read_item(place: str, card: Sensor, said: Statements, network: Network) -> d
             offset=offset,
             nodata=source.stored.nodata,
             power=source.stored.power,
+            taken=span_of_item(item),
         )
     return offers
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgfm.scenes.inputs.times import Span
+
 
 @dataclass(frozen=True, kw_only=True)
 class BandOffer:
@@ -16,6 +18,7 @@ class BandOffer:
         offset: in stored numbers; None likewise.
         nodata: the stored number that means "no data"; None likewise.
         power: whether it is linear power, of which decibels are to be made.
+        taken: when; None where nothing says so.
     """
 
     place: str
@@ -24,3 +27,4 @@ class BandOffer:
     offset: float | None = None
     nodata: float | None = None
     power: bool = False
+    taken: Span | None = None

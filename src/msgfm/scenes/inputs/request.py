@@ -10,6 +10,7 @@ from typing import Any
 
 from msgfm.geo.grid import Grid
 from msgfm.geo.network import Network, is_address
+from msgfm.scenes.inputs.times import Span
 from msgfm.sensors import Sensor
 
 
@@ -55,6 +56,7 @@ class SceneImage:
         files: that hold them.
         storage: of each of the card's bands.
         power: whether the files hold linear power, of which decibels are made.
+        taken: when, as far as the files tell; None where they do not.
     """
 
     key: str
@@ -62,6 +64,7 @@ class SceneImage:
     files: tuple[SceneFile, ...]
     storage: tuple[BandStorage, ...]
     power: bool = False
+    taken: Span | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,8 @@ class SceneRequest:
         images = [
             asdict(image) | {"card": image.card.model_dump(mode="json", exclude_defaults=True)} for image in self.images
         ]
+        for image in images:
+            image["taken"] = image["taken"] and [moment.isoformat() for moment in image["taken"]]
         described: dict[str, Any] = json.loads(json.dumps({"images": images, "grid": asdict(self.grid)}))
         return described
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgfm.data.layouts.listing import SENTINEL2_L1C, card_band
 from msgfm.errors import InputError
 from msgfm.scenes.inputs.offer import BandOffer
+from msgfm.scenes.inputs.times import span_of
 from msgfm.sensors import Sensor
 
 _LEVELS = {"sentinel2": "1C", "sentinel2_l2a": "2A"}
@@ -62,10 +63,16 @@ def read_product(metadata: Path, card: Sensor) -> dict[str, BandOffer]:
         )
     scale = 1 / _quantification(root, metadata, level)
     offsets = _offsets(root, metadata)
+    taken = span_of(_text(root, "PRODUCT_START_TIME"), _text(root, "PRODUCT_STOP_TIME"))
     found = {}
     for band, path in _finest(sorted((granules[0] / "IMG_DATA").rglob("*.jp2")), card).items():
         found[band] = BandOffer(
-            place=str(path.absolute()), file_band=1, scale=scale, offset=offsets.get(band, 0.0), nodata=0.0
+            place=str(path.absolute()),
+            file_band=1,
+            scale=scale,
+            offset=offsets.get(band, 0.0),
+            nodata=0.0,
+            taken=taken,
         )
     return found
 
@@ -100,6 +107,11 @@ def _finest(paths: Sequence[Path], card: Sensor) -> dict[str, Path]:
         if band not in best or metres < best[band][0]:
             best[band] = (metres, path)
     return {band: path for band, (_, path) in best.items()}
+
+
+def _text(root: ET.Element, name: str) -> str:
+    """What the first element of a name holds; empty where there is none."""
+    return next((element.text or "" for element in root.iter() if _local(element) == name), "")
 
 
 def _local(element: ET.Element) -> str:
