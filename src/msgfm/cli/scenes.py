@@ -191,8 +191,11 @@ def translate(
 def embed(
     context: typer.Context,
     model: Model,
-    result: Annotated[Path, typer.Option("--out", help="The table (.parquet).")],
+    result: Annotated[Path, typer.Option("--out", help="The table (.parquet), or the raster (.tif, --per-pixel).")],
     stage: Annotated[int, typer.Option(min=1, help="Of the encoder.")] = 3,
+    per_pixel: Annotated[
+        bool, typer.Option("--per-pixel", help="A raster with one pixel for each token of the stage.")
+    ] = False,
     bands: Bands = None,
     like: Like = None,
     settings: Set = None,
@@ -200,27 +203,39 @@ def embed(
     force: Force = None,
     taken: Taken = "",
     allow_missing: AllowMissing = False,
-    fill_nodata: Annotated[
-        bool, typer.Option("--fill-nodata", help="Also windows where only some inputs have data.")
-    ] = False,
+    fill_nodata: Annotated[bool, typer.Option("--fill-nodata", help="Also where only some inputs have data.")] = False,
     window: Window = None,
-    overlap: Annotated[int | None, typer.Option(min=0, help="Of windows, in pixels.", show_default="none")] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of windows, in pixels.", show_default="none; --per-pixel: a quarter of the window"),
+    ] = None,
     batch_size: BatchSize = 8,
     device: Device = "auto",
+    workers: Workers = 1,
+    dask: Dask = "",
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Features of every window of a scene, as a table (GeoParquet) for search and maps: --SENSOR FILE...
+    """Features of a scene, for search and maps: --SENSOR FILE...
+
+    Of every window, as a table (GeoParquet); or with --per-pixel of every token, as a cloud-optimised GeoTIFF with
+    the bands f0, f1, ... and no seams between windows. Its pixels are as large as the tokens of the stage: patch size
+    times 2 for each stage after the first (4, 8, 16, 32 pixels of the scene).
 
     For example:
 
         msgfm embed runs/small --sentinel2 s2.tif --out features.parquet
 
         msgfm similar features.parquet --at 13.41,52.52
+
+        msgfm embed runs/small --sentinel2 s2.tif --per-pixel --stage 2 --out features.tif
     """
     from msgfm.scenes.embed import embed_scene
     from msgfm.scenes.job import Running, SceneInputs
+    from msgfm.scenes.predict import embed_pixels
 
+    if not per_pixel and (workers > 1 or dask):
+        raise InputError("a table of windows is made by one process; --workers and --dask are for --per-pixel")
     inputs = SceneInputs(
         images=images_of(model, context.args),
         bands=bands_of(bands or ()),
@@ -237,10 +252,17 @@ def embed(
         batch_size=batch_size,
         fill=fill_nodata,
         device=device,
+        workers=workers,
+        dask=dask,
         resume=resume,
         overwrite=overwrite,
     )
-    out.print(f"wrote {embed_scene(str(model), inputs, result, stage, running)}", highlight=False, markup=False)
+    if per_pixel:
+        files = embed_pixels(str(model), inputs, result, stage, running).files
+    else:
+        files = (embed_scene(str(model), inputs, result, stage, running),)
+    for file in files:
+        out.print(f"wrote {file}", highlight=False, markup=False)
 
 
 @app.command()

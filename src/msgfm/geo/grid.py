@@ -70,6 +70,16 @@ class Grid:
             width=width,
         )
 
+    def coarser(self, step: int) -> Grid:
+        """Pixels as large as `step` x `step` of these, from the same corner; the last may reach beyond the edges."""
+        return replace(
+            self,
+            pixel_width=self.pixel_width * step,
+            pixel_height=self.pixel_height * step,
+            height=math.ceil(self.height / step),
+            width=math.ceil(self.width / step),
+        )
+
     def lon_lat_bounds(self) -> Bounds:
         """West, south, east, north in degrees.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,7 +37,7 @@ def classify_scene(model: str, inputs: SceneInputs, out: Path, running: Running)
         loaded = load_downstream(job.model).to(torch.device(job.device))
         if not isinstance(loaded.config.task, Classification):
             raise InputError(f"a model of {loaded.config.task.kind} gives a raster: --out NAME.tif")
-        return write_windows(job, class_vectors(loaded, torch.device(job.device)), {})
+        return write_windows(job, class_vectors(loaded, torch.device(job.device)))
 
 
 def embed_scene(model: str, inputs: SceneInputs, out: Path, stage: int, running: Running) -> Path:
@@ -52,16 +53,16 @@ def embed_scene(model: str, inputs: SceneInputs, out: Path, stage: int, running:
     Raises:
         InputError: as `open_job`; or no such stage.
     """
-    with open_job(model, inputs, out, running, suffix=".parquet", features=True, apart=True) as job:
+    with open_job(model, inputs, out, running, suffix=".parquet", stage=stage, apart=True) as job:
         device = torch.device(job.device)
         loaded: MsGFM | DownstreamModel = from_pretrained(job.model).to(device)
         bands = {image.key: image.card.band_names for image in job.scene.request.images}
-        return write_windows(job, feature_vectors(loaded, stage, bands, device), {"stage": stage})
+        return write_windows(job, feature_vectors(loaded, stage, bands, device))
 
 
-def write_windows(job: Job, vectors: Vectors, settings: dict[str, int]) -> Path:
+def write_windows(job: Job, vectors: Vectors) -> Path:
     """Does the work, row of windows by row of windows, and writes the table."""
-    parts = job.open_parts([], settings)
+    parts = job.open_parts([], {})
     done = do_rows(
         job.scene.read,
         vectors,
@@ -73,14 +74,15 @@ def write_windows(job: Job, vectors: Vectors, settings: dict[str, int]) -> Path:
     )
     with closing(done):  # its thread ends before the scene is closed, whatever stops this one
         watch(done, "predicting", job.tiling.height * job.tiling.width)
-    facts = {
+    facts: dict[str, Any] = {
         "model": job.model.name,
         "weights_sha256": digest_of_weights(job.model),
         "window": job.tiling.window,
         "overlap": job.tiling.overlap,
         "inputs": job.places(),
-        **settings,
     }
+    if job.stage:
+        facts["stage"] = job.stage
     if taken := job.taken():
         facts["taken"] = [moment.isoformat() for moment in taken]
     info = WindowsInfo(grid=job.scene.grid, size=vectors.size, names=vectors.names, facts=facts)

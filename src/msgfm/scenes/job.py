@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,22 +85,47 @@ class Job:
     Args:
         model: folder of the model.
         target: of a translation, the sensor wanted; else empty.
+        stage: of features, the encoder's, from 1; else 0.
         scene: open.
-        tiling: windows.
+        tiling: windows on the result's grid.
         out: the result.
         running: how it is worked on.
         device: as torch names it.
         stated: when the images were taken, as the user says; None where nothing was said.
+        step: pixels of the scene along one side of one of the result.
     """
 
     model: Path
     target: str
+    stage: int
     scene: Scene
     tiling: Tiling
     out: Path
     running: Running
     device: str
     stated: Span | None = None
+    step: int = 1
+
+    def on_tokens(self, step: int, widest: int) -> Job:
+        """The same for a result whose pixels are tokens of an encoder, with windows of whole tokens.
+
+        Args:
+            step: pixels along one side of a token.
+            widest: pixels that a window is a multiple of, unless its size was asked for.
+
+        Raises:
+            InputError: the size that was asked for is none of whole tokens.
+        """
+        window, grid = self.tiling.window, self.scene.grid.coarser(step)
+        if self.running.window is None:
+            window = -(-window // widest) * widest
+        elif window % step:
+            whole = -(-window // step) * step
+            raise InputError(f"--window {window}: a window is whole tokens of {step} pixels; give {whole}")
+        tokens = window // step
+        overlap = min(-(-self.tiling.overlap // step), tokens - 1)
+        tiling = Tiling(height=grid.height, width=grid.width, window=tokens, overlap=overlap)
+        return replace(self, tiling=tiling, step=step)
 
     @property
     def staged(self) -> Path:
@@ -121,6 +146,7 @@ class Job:
             "msgfm": msgfm.__version__,
             "model": model_digest(self.model),
             "target": self.target,
+            "stage": self.stage,
             "inputs": self.scene.digest,
             **asdict(self.tiling),
             **settings,
@@ -140,15 +166,25 @@ class Job:
         """
         publish(self.out)
 
-    def origin(self) -> Origin:
-        """Of the result, for what is written beside it."""
+    def origin(self, *, features: int = 0) -> Origin:
+        """Of the result, for what is written beside it.
+
+        Args:
+            features: where these are the result, how many there are.
+        """
         images = self.scene.request.images
         cards = {image.key: image.card for image in images}
-        settings = {"window": self.tiling.window, "overlap": self.tiling.overlap}
+        settings = {
+            "window": self.tiling.window * self.step,
+            "overlap": self.tiling.overlap * self.step,
+            "stage": self.stage or None,
+        }
         digest = digest_of_weights(self.model)
         taken = self.taken()
         return Origin(
-            model=describe_model(self.model, cards, target=self.target, digest=digest, settings=settings),
+            model=describe_model(
+                self.model, cards, target=self.target, features=features, digest=digest, settings=settings
+            ),
             inputs=self.places(),
             taken=taken,
             untold=tuple(image.key for image in images if image.taken is None and taken and not self.stated),
@@ -172,7 +208,7 @@ def open_job(
     *,
     suffix: str = ".tif",
     target: str = "",
-    features: bool = False,
+    stage: int = 0,
     apart: bool = False,
 ) -> Iterator[Job]:
     """Opens a scene for a model, holds it against the input contract, and holds the place of the result.
@@ -184,7 +220,7 @@ def open_job(
         running: how it is worked on.
         suffix: that the result must have.
         target: of a translation, the sensor wanted.
-        features: whether the features of a model are wanted, which a pretrained one has, too.
+        stage: of features, which a pretrained model has, too, the encoder's, from 1.
         apart: whether windows lie side by side unless said otherwise.
 
     Raises:
@@ -194,7 +230,7 @@ def open_job(
     require_writable(out)
     stated = stated_span(inputs.taken) if inputs.taken else None
     folder = model_folder(model)
-    cards, first = wanted_cards(folder, inputs.images, target, features=features)
+    cards, first = wanted_cards(folder, inputs.images, target, features=bool(stage))
     request = make_request(
         cards,
         inputs.images,
@@ -216,6 +252,7 @@ def open_job(
                 yield Job(
                     model=folder,
                     target=target,
+                    stage=stage,
                     scene=scene,
                     tiling=tiling,
                     out=out,

@@ -14,8 +14,10 @@ from msgfm.errors import InputError
 from msgfm.geo.spec import RasterSpec, StoredBand
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
-from msgfm.models.pretrained import load_downstream, load_msgfm
+from msgfm.models.pretrained import from_pretrained, load_downstream, load_msgfm
 from msgfm.models.tasks import Classification, Restoration
+from msgfm.scenes.encoding import feature_stage
+from msgfm.scenes.features import FeatureMap
 from msgfm.scenes.inputs.request import BandStorage, SceneRequest
 from msgfm.scenes.products import ClassMap, Product, ProductOptions, RestoredImage
 from msgfm.sensors import Sensor
@@ -66,7 +68,7 @@ def translated_product(
 def _translate(
     model: MsGFM, source: str, target: str, bands: Mapping[str, tuple[str, ...]], images: Mapping[str, Tensor]
 ) -> Tensor:
-    return model.reconstruct(images, source, target, bands=bands)
+    return model.reconstruct(images, source, target, bands=bands, checked=True)
 
 
 def stored_as(target: Sensor, request: SceneRequest, *, prefer: str | None) -> RasterSpec:
@@ -110,17 +112,28 @@ def _refuse(options: ProductOptions, names: tuple[str, ...], why: str) -> None:
 
 
 def load_product(
-    folder: Path, target: str, request: SceneRequest, options: ProductOptions, device: torch.device
+    folder: Path,
+    target: str,
+    request: SceneRequest,
+    options: ProductOptions,
+    device: torch.device,
+    *,
+    stage: int = 0,
 ) -> Product:
     """Loads a model and makes its product.
 
     Args:
         folder: of the model.
-        target: of a translation, the sensor wanted; empty for a model of a task.
+        target: of a translation, the sensor wanted; else empty.
         request: the scene.
         options: what is wanted beside the result.
         device: that it runs on.
+        stage: of features, the encoder's, from 1; else 0.
     """
+    if stage:
+        bands = {image.key: image.card.band_names for image in request.images}
+        model: MsGFM | DownstreamModel = from_pretrained(folder).to(device)
+        return FeatureMap(feature_stage(model, stage, bands), device, request.grid)
     if target:
         return translated_product(load_msgfm(folder).to(device), target, request, options, device)
     return predicted_product(load_downstream(folder).to(device), request, options, device)

@@ -24,6 +24,7 @@ from msgfm.sensors import Sensor
 
 SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _RUN = "run.json"
+_FEATURES = "similarity-search"  # what comes nearest to features among MLM's tasks
 _BATCH, _BANDS, _ROWS, _COLUMNS = "batch", "bands", "height", "width"
 
 
@@ -41,7 +42,13 @@ class ModelFacts:
 
 
 def describe_model(
-    folder: Path, cards: Mapping[str, Sensor], *, target: str = "", digest: str, settings: Mapping[str, Any]
+    folder: Path,
+    cards: Mapping[str, Sensor],
+    *,
+    target: str = "",
+    features: int = 0,
+    digest: str,
+    settings: Mapping[str, Any],
 ) -> ModelFacts:
     """Gathers them from a model's folder.
 
@@ -49,6 +56,7 @@ def describe_model(
         folder: with `config.json` and, where training left one, `run.json`.
         cards: by key, of the inputs that were used.
         target: of a translation by a pretrained model, the sensor that is predicted.
+        features: where these are the result, how many there are; else 0.
         digest: SHA-256 of its weights.
         settings: how it was run over the scene (window, overlap ...).
 
@@ -63,9 +71,9 @@ def describe_model(
         "mlm:architecture": _architecture(config),
         "mlm:framework": "PyTorch",
         "mlm:framework_version": str(torch.__version__),
-        "mlm:tasks": [_task(config)],
+        "mlm:tasks": [_FEATURES if features else _task(config)],
         "mlm:input": [_input(key, card) for key, card in cards.items()],
-        "mlm:output": [_output(config, target)],
+        "mlm:output": [_features(features) if features else _output(config, target)],
         "mlm:pretrained": bool(init),
         "mlm:pretrained_source": f"sha256:{init['sha256']}" if init.get("sha256") else None,
     }
@@ -132,6 +140,15 @@ def _output(config: MsGFMConfig | DownstreamConfig, target: str) -> dict[str, An
         "result": _structure(len(task.classes), "class", *sides),
         # without titles, which MLM's own reader (stac-model) does not take
         "classification:classes": [_without_title(class_entry(value, name)) for value, name in enumerate(task.classes)],
+    }
+
+
+def _features(number: int) -> dict[str, Any]:
+    return {
+        "name": "features",
+        "description": "features of the encoder, one vector for each token",
+        "tasks": [_FEATURES],
+        "result": _structure(number, "feature", _ROWS, _COLUMNS),
     }
 
 

@@ -30,14 +30,22 @@ _PART_ROWS = 1024
 _PLAN = "plan.json"
 _PARTS = (".tif", ".npz")
 _BLOCK_PX = 512  # of the result, so that a block of it lies in one stripe
+_COARSE_BLOCK_PX = 256  # where one of its pixels is many of the scene
 
 
-def cut_parts(height: int, width: int, bytes_per_pixel: int) -> list[list[Area]]:
-    """Cuts a scene into stripes, and these from top to bottom into parts.
+def cut_parts(height: int, width: int, bytes_per_pixel: int, step: int = 1) -> list[list[Area]]:
+    """Cuts a result into stripes, and these from top to bottom into parts.
 
     Both are bounded, so that what a sweep holds does not grow with the scene.
+
+    Args:
+        height: pixels of the result.
+        width: likewise.
+        bytes_per_pixel: of all its layers.
+        step: pixels of the scene along one side of one of the result.
     """
-    stripe = math.ceil(width / math.ceil(width / _STRIPE_PX) / _BLOCK_PX) * _BLOCK_PX
+    block = _BLOCK_PX if step == 1 else _COARSE_BLOCK_PX
+    stripe = math.ceil(width / math.ceil(width * step / _STRIPE_PX) / block) * block
     rows = min(max(_PART_BYTES // (bytes_per_pixel * min(stripe, width)) // 64 * 64, 64), _PART_ROWS)
     return [
         [

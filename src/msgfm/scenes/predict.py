@@ -11,6 +11,7 @@ import torch
 from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.execute import do_here, do_in_processes, do_on_dask, pixels_of, runs_wanted
+from msgfm.scenes.features import FeatureMap
 from msgfm.scenes.job import Job, Running, SceneInputs, open_job
 from msgfm.scenes.make import load_product
 from msgfm.scenes.parts import cut_parts, missing_runs
@@ -49,15 +50,36 @@ def predict_scene(
         return make_rasters(job, product, options)
 
 
+def embed_pixels(model: str, inputs: SceneInputs, out: Path, stage: int, running: Running) -> Outcome:
+    """Features of a stage of the encoder, a pixel for each of its tokens, as a cloud-optimised GeoTIFF.
+
+    Args:
+        model: its folder, or its name on the hub; pretrained or of a task.
+        inputs: the scene; a pretrained model takes one of its sensors, or several.
+        out: the result, `.tif`.
+        stage: of the encoder, from 1.
+        running: how it is worked on.
+
+    Raises:
+        InputError: as `predict_scene`; or no such stage.
+    """
+    with open_job(model, inputs, out, running, stage=stage) as job:
+        options = ProductOptions()
+        product = load_product(job.model, "", job.scene.request, options, torch.device(job.device), stage=stage)
+        assert isinstance(product, FeatureMap)
+        return make_rasters(job.on_tokens(product.stage.step, product.stage.widest), product, options)
+
+
 def make_rasters(job: Job, product: Product, options: ProductOptions) -> Outcome:
     """Does the work, part by part, and puts the layers of the result together."""
     parts = job.open_parts(list(product.layers), asdict(options))
     pixel = sum(spec.bytes_per_pixel for spec in product.layers.values())
-    stripes = cut_parts(job.tiling.height, job.tiling.width, pixel)
+    stripes = cut_parts(job.tiling.height, job.tiling.width, pixel, job.step)
     running, clock = job.running, Clock()
     work = Work(
         model=job.model,
         target=job.target,
+        stage=job.stage,
         request=job.scene.request,
         options=options,
         tiling=job.tiling,
@@ -79,6 +101,6 @@ def make_rasters(job: Job, product: Product, options: ProductOptions) -> Outcome
         files = {
             layer: assemble_layer(job.staged, layer, spec, parts, stripes) for layer, spec in product.layers.items()
         }
-    describe_results(job.staged, files, product.layers, job.origin())
+    describe_results(job.staged, files, product.layers, job.origin(features=product.channels if job.stage else 0))
     job.finish()
     return Outcome(files=tuple(job.out.with_name(file.name) for file in files.values()), clock=clock)

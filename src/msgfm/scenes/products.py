@@ -18,7 +18,7 @@ from msgfm.geo.grid import Grid
 from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.tasks import Restoration
-from msgfm.scenes.engine import Image, Images, Piece
+from msgfm.scenes.engine import Image, Images, Piece, Read
 from msgfm.scenes.parts import Array, Arrays
 
 MAIN = "result"
@@ -58,6 +58,10 @@ class Product(ABC):
     channels: int
     layers: dict[str, RasterSpec]
 
+    def reads(self, read: Read) -> Read:
+        """How the scene is read for `predict`."""
+        return read
+
     @abstractmethod
     def predict(self, images: Images) -> Image:
         """Windows (B, C, h, w) by key to channels (B, K, h, w), which are then blended."""
@@ -79,9 +83,9 @@ class ClassMap(Product):
         )
         self.layers = {MAIN: _class_layer(grid, "class", classes)}
         if options.probabilities:
-            self.layers["probabilities"] = _float_layer(grid, [StoredBand(name=name) for name in task.classes])
+            self.layers["probabilities"] = float_layer(grid, [StoredBand(name=name) for name in task.classes])
         if options.entropy:
-            self.layers["entropy"] = _float_layer(grid, [StoredBand(name="entropy")])
+            self.layers["entropy"] = float_layer(grid, [StoredBand(name="entropy")])
 
     def predict(self, images: Images) -> Image:
         """Probabilities (B, classes, h, w)."""
@@ -133,9 +137,7 @@ class RestoredImage(Product):
         self.layers = {MAIN: spec}
         self.channels = self.bands
         if options.uncertainty:
-            self.layers["uncertainty"] = _float_layer(
-                spec.grid, [replace(b, scale=1.0, offset=0.0) for b in spec.bands]
-            )
+            self.layers["uncertainty"] = float_layer(spec.grid, [replace(b, scale=1.0, offset=0.0) for b in spec.bands])
             self.channels += self.bands
         if options.synthesised:
             classes = (
@@ -199,7 +201,8 @@ def _encode_classes(numbers: NDArray[np.intp], piece: Piece, spec: RasterSpec) -
     return stored
 
 
-def _float_layer(grid: Grid, bands: Sequence[StoredBand]) -> RasterSpec:
+def float_layer(grid: Grid, bands: Sequence[StoredBand]) -> RasterSpec:
+    """Measurements, NaN where there is no data."""
     return RasterSpec(grid=grid, dtype="float32", bands=tuple(bands), nodata=math.nan)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
@@ -17,6 +16,7 @@ from msgfm.geo.tiling import Coverage, Tiling
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.tasks import Classification
+from msgfm.scenes.encoding import feature_stage
 from msgfm.scenes.engine import Clock, Image, Images, Read, ahead, read_strips, run_strip
 from msgfm.scenes.products import as_array, to_tensors
 from msgfm.scenes.windows_table import Windows
@@ -66,40 +66,13 @@ def feature_vectors(
     Raises:
         InputError: there is no such stage.
     """
-    dims = feature_dims(model)
-    require_stage(stage, dims)
+    encoder = feature_stage(model, stage, bands)
 
     def predict(images: Images) -> Image:
         with torch.inference_mode():
-            return as_array(feature_map(model, to_tensors(images, device), stage, bands).float().mean((2, 3)))
+            return as_array(encoder.run(to_tensors(images, device)).float().mean((2, 3)))
 
-    return Vectors(predict=predict, size=dims[stage - 1])
-
-
-def feature_dims(model: MsGFM | DownstreamModel) -> tuple[int, ...]:
-    """Channels of each stage's map."""
-    if isinstance(model, MsGFM):
-        return tuple(model.config.encoder.embed_dim * 2**stage for stage in range(len(model.config.encoder.depths)))
-    return tuple(model.trunk.dims)
-
-
-def require_stage(stage: int, dims: Sequence[int]) -> None:
-    """Raises `InputError` unless the encoder has the stage."""
-    if not 1 <= stage <= len(dims):
-        raise InputError(f"--stage {stage}: the encoder has the stages 1 to {len(dims)}, of {dims} channels")
-
-
-def feature_map(
-    model: MsGFM | DownstreamModel, images: Mapping[str, Tensor], stage: int, bands: Mapping[str, Sequence[str]]
-) -> Tensor:
-    """A stage's map (B, C, h, w); of several sensors the mean of those that an image has, of two dates the mean."""
-    if isinstance(model, MsGFM):
-        maps = torch.stack([maps[stage - 1] for maps in model.encode(images, bands).values()])
-        present = torch.stack([image.isfinite().flatten(1).any(1) for image in images.values()]).float()
-        weights = present / present.sum(0).clamp(min=1)
-        return (maps * weights[:, :, None, None, None]).sum(0)
-    found: Tensor = model.features(images)[stage - 1].unflatten(0, (len(model.config.dates), -1))
-    return found.mean(0)
+    return Vectors(predict=predict, size=encoder.dim)
 
 
 def cut_groups(tiling: Tiling) -> list[range]:

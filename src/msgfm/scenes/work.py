@@ -26,7 +26,8 @@ class Work:
 
     Args:
         model: its folder.
-        target: of a translation, the sensor wanted; empty for a model of a task.
+        target: of a translation, the sensor wanted; else empty.
+        stage: of features, the encoder's, from 1; else 0.
         request: the scene.
         options: what is wanted beside the result.
         tiling: windows.
@@ -38,6 +39,7 @@ class Work:
 
     model: Path
     target: str
+    stage: int
     request: SceneRequest
     options: ProductOptions
     tiling: Tiling
@@ -62,7 +64,7 @@ def do_run(work: Work, run: Sequence[Area], product: Product, scene: Scene, cloc
 
     collector = Collector(run, product.encode, write)
     pieces = sweep(
-        scene.read,
+        product.reads(scene.read),
         product.predict,
         work.tiling,
         area_of(run),
@@ -91,5 +93,7 @@ def do_run_elsewhere(work: Work, run: Sequence[Area]) -> Clock:
 
 @lru_cache(maxsize=1)
 def _opened(work: Work) -> tuple[Product, Scene]:
-    product = load_product(work.model, work.target, work.request, work.options, torch.device(work.device))
+    product = load_product(
+        work.model, work.target, work.request, work.options, torch.device(work.device), stage=work.stage
+    )
     return product, open_scene(work.request)
