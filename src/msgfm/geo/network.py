@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,13 +36,15 @@ class Network:
     wait_s: float = 1.0
 
     def options(self) -> Mapping[str, Any]:
-        """For GDAL."""
-        return _GDAL_OPTIONS | {
+        """For GDAL, but for those that the environment sets."""
+        options = _GDAL_OPTIONS | {
             "GDAL_HTTP_TIMEOUT": max(1, round(self.timeout_s)),
             "GDAL_HTTP_CONNECTTIMEOUT": max(1, round(self.timeout_s)),
             "GDAL_HTTP_MAX_RETRY": self.retries,
             "GDAL_HTTP_RETRY_DELAY": self.wait_s,
         }
+        # what is set here would outweigh GDAL's own look at the environment
+        return {name: value for name, value in options.items() if name not in os.environ}
 
 
 def is_address(place: str) -> bool:

@@ -18,6 +18,10 @@ from msgfm.geo.network import Network, gdal_name, is_address
 from msgfm.geo.raster import LOCAL_OPTIONS, RasterInfo, info_of, quiet, read_masked
 
 
+# GDAL keeps what an address answered for as long as a process lives, and never asks one again that failed once.
+_FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/"}
+
+
 class RasterSource:
     """An open raster; to be used by one thread.
 
@@ -31,7 +35,7 @@ class RasterSource:
 
     def __init__(self, place: str, network: Network) -> None:
         self.place = place
-        self._options: dict[str, Any] = dict(network.options() if is_address(place) else LOCAL_OPTIONS)
+        self._options: dict[str, Any] = dict(network.options() | _FRESH if is_address(place) else LOCAL_OPTIONS)
         if not is_address(place) and not Path(place).is_file():
             raise InputError(f"no file {place}")
         with self._clear_errors("truncated, or not an image"):

@@ -184,13 +184,19 @@ class MsGFM(nn.Module):
         return cast(Tensor, normalize(image, centre))
 
     def encode(
-        self, images: Mapping[str, Tensor], bands: Mapping[str, Sequence[str]] | None = None
+        self,
+        images: Mapping[str, Tensor],
+        bands: Mapping[str, Sequence[str]] | None = None,
+        *,
+        checked: bool = False,
     ) -> dict[str, list[Tensor]]:
         """Feature maps of the encoder's stages for each sensor's image, nothing hidden.
 
         Args:
             images: per sensor (B, C, H, W) in physical units, NaN where there is no data. Any H and W.
             bands: per sensor, the names of the bands given, where they are not all of the card's in its order.
+            checked: whether units were looked at before, as of a whole scene, of which one window may well be odd; they
+                are not then, and what is infinite is no data.
 
         Returns:
             Per sensor one map per stage, (B, C_s, ceil(H / (P 2^s)), ceil(W / (P 2^s))); P is the patch size.
@@ -200,7 +206,7 @@ class MsGFM(nn.Module):
         """
         maps = {}
         for name, image in images.items():
-            image = self._all_bands(name, image, bands)
+            image = self._all_bands(name, image, bands, checked)
             height, width = image.shape[-2:]
             padded = self._pad(image, self.config.stride)
             normalised = self.target(name, padded, None).nan_to_num(nan=0.0)
@@ -220,6 +226,8 @@ class MsGFM(nn.Module):
         target: str,
         hidden: Tensor | None = None,
         bands: Mapping[str, Sequence[str]] | None = None,
+        *,
+        checked: bool = False,
     ) -> Tensor:
         """Predicts the image of `target` from the (masked) image of `source`.
 
@@ -229,6 +237,7 @@ class MsGFM(nn.Module):
             target: sensor that is predicted; may be `source`.
             hidden: (B, h, w) bool squares of `mask_patch_size` pixels to hide, covering the image; None hides none.
             bands: as in `encode`.
+            checked: likewise.
 
         Returns:
             (B, C of target, H, W) in the target's physical units. Heights of a card with `centre: image` are above
@@ -237,7 +246,7 @@ class MsGFM(nn.Module):
         if source not in images:
             raise InputError(f"no image of source {source!r}; given are {', '.join(images)}")
         self._require(target)
-        image = self._all_bands(source, images[source], bands)
+        image = self._all_bands(source, images[source], bands, checked)
         height, width = image.shape[-2:]
         square = self.config.mask_patch_size
         padded = self._pad(image, max(self.config.stride, square))
@@ -278,7 +287,7 @@ class MsGFM(nn.Module):
             raise InputError(f"the model has no sensor {name!r}; it was trained with {', '.join(self.sensors)}")
         return self.sensors[name]
 
-    def _all_bands(self, name: str, image: Tensor, bands: Mapping[str, Sequence[str]] | None) -> Tensor:
+    def _all_bands(self, name: str, image: Tensor, bands: Mapping[str, Sequence[str]] | None, checked: bool) -> Tensor:
         """The image with every band of the card, in its order; bands not given are NaN."""
         sensor = self._require(name)
         require_float(name, sensor.bands[0].unit, image)
@@ -288,8 +297,9 @@ class MsGFM(nn.Module):
                 f"{name}: image of shape {tuple(image.shape)}, expected (B, {len(given)}, H, W) for bands "
                 f"{', '.join(given)}; name the bands given with bands={{{name!r}: [...]}}"
             )
-        require_no_infinities(name, given, image)
-        require_unit(name, sensor, given, image)
+        if not checked:
+            require_no_infinities(name, given, image)
+            require_unit(name, sensor, given, image)
         if given == sensor.band_names:
             return image.float()
         full = image.new_full((len(image), len(sensor.bands), *image.shape[2:]), torch.nan, dtype=torch.float32)
