@@ -11,6 +11,7 @@ import rasterio
 import torch
 from rio_cogeo.cogeo import cog_validate
 from scene_data import UTM, at, backscatter, reflectance, write
+from scene_runs import cut_small
 from small_downstream import describe, make, pretrained
 from typer.testing import CliRunner
 
@@ -159,10 +160,7 @@ def test_a_pretrained_model_translates(models, scene, tmp_path):
 
 @pytest.fixture
 def in_small_parts(monkeypatch):
-    monkeypatch.setattr("msgfm.scenes.parts._PART_BYTES", 1)  # 64 rows each
-    monkeypatch.setattr("msgfm.scenes.parts._PART_ROWS", 16)
-    monkeypatch.setattr("msgfm.scenes.parts._STRIPE_PX", 32)
-    monkeypatch.setattr("msgfm.scenes.parts._BLOCK_PX", 16)
+    cut_small(monkeypatch)
 
 
 @pytest.mark.parametrize("after", [0, 1, 4, 11])
