@@ -63,6 +63,11 @@ def predict(
     synthesised: Annotated[
         bool, typer.Option("--synthesised", help="Which pixels were changed in restoration; write it, too.")
     ] = False,
+    polygons: Annotated[
+        Path | None, typer.Option(help="Polygons of the classes, too (.gpkg or .parquet).", show_default="none")
+    ] = None,
+    min_area: Annotated[float, typer.Option(min=0, help="Of polygons, in square metres.")] = 0.0,
+    leave_out: Annotated[str, typer.Option(help="Class of which no polygons are wanted.", show_default="none")] = "",
     window: Window = None,
     overlap: Overlap = None,
     batch_size: BatchSize = 8,
@@ -84,10 +89,13 @@ def predict(
 
         msgfm predict runs/water/seed_0 --sentinel2 s2/*.tif --out water.tif --probabilities
 
+        msgfm predict runs/water/seed_0 --sentinel2 s2.tif --out water.tif --polygons water.gpkg --min-area 1000
+
         msgfm predict runs/urban/seed_0 --rgb photo.tif --bands rgb=R,G,B --out map.tif --workers 4 --resume
     """
     from msgfm.scenes.embed import classify_scene
     from msgfm.scenes.job import Running, SceneInputs
+    from msgfm.scenes.polygons import PolygonsWanted
     from msgfm.scenes.predict import predict_scene
     from msgfm.scenes.products import ProductOptions
 
@@ -115,12 +123,17 @@ def predict(
         resume=resume,
         overwrite=overwrite,
     )
+    if (min_area or leave_out) and polygons is None:
+        raise InputError("--min-area and --leave-out are of polygons; name their file: --polygons NAME.gpkg")
+    wanted = None if polygons is None else PolygonsWanted(path=polygons, min_area_m2=min_area, leave_out=leave_out)
     if result.suffix == ".parquet":
+        if wanted is not None:
+            raise InputError("--polygons are of the classes of pixels; a table has classes of windows, as polygons")
         if options != ProductOptions():
             raise InputError("a table of windows has the classes' probabilities, and no further layers")
         out.print(f"wrote {classify_scene(str(model), inputs, result, running)}", highlight=False, markup=False)
         return
-    for file in predict_scene(str(model), inputs, result, options, running).files:
+    for file in predict_scene(str(model), inputs, result, options, running, polygons=wanted).files:
         out.print(f"wrote {file}", highlight=False, markup=False)
 
 
@@ -133,7 +146,9 @@ def translate(
     source: Annotated[str, typer.Option("--from", help="Sensor that is seen.")],
     target: Annotated[str, typer.Option("--to", help="Sensor whose image is predicted.")],
     result: Result,
-    bands: Annotated[str | None, typer.Option(help="B02,B03,...: of files that do not name them.")] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="SENSOR=B02,B03,... of files that do not name them; SENSOR= may be left out.")
+    ] = None,
     like: Like = None,
     settings: Set = None,
     power: Power = "",
@@ -163,7 +178,7 @@ def translate(
 
     inputs = SceneInputs(
         images={source: images},
-        bands={} if bands is None else {source: bands.split(",")},
+        bands={} if bands is None else {source: bands.removeprefix(f"{source}=").split(",")},
         like=like,
         settings=settings or (),
         power=power,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +25,9 @@ from msgfm.scenes.inputs.times import Span, joined, stated_span
 from msgfm.scenes.mlm import describe_model
 from msgfm.scenes.needs import digest_of_weights, model_digest, training_window, wanted_cards
 from msgfm.scenes.parts import PartsFolder, has_begun, open_parts, parts_beside, publish, remove_parts, staged
-from msgfm.scenes.stac import Origin
+from msgfm.scenes.stac import Origin, said_plan
+
+_REMEDY = "choose another name, or replace it with --overwrite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +146,14 @@ class Job:
         Raises:
             InputError: an earlier run had another plan, or is neither gone on with nor thrown away.
         """
-        plan = {
+        if self.running.overwrite and not self.running.resume:
+            remove_parts(self.out)
+        elif _is_finished(self.out, self.running):
+            raise InputError(f"{self.out} is there already, made of the same or of something else; {_REMEDY}")
+        return open_parts(self.out, layers, self._plan(settings), resume=self.running.resume)
+
+    def _plan(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {
             "msgfm": msgfm.__version__,
             "model": model_digest(self.model),
             "target": self.target,
@@ -154,9 +165,15 @@ class Job:
             "fill": self.running.fill,
             "device": self.device,
         }
-        if self.running.overwrite and not self.running.resume:
-            remove_parts(self.out)
-        return open_parts(self.out, layers, plan, resume=self.running.resume)
+
+    def digest(self, settings: Mapping[str, Any]) -> str:
+        """SHA-256 of all that the result's bytes depend on; `settings` as for `open_parts`."""
+        return hashlib.sha256(json.dumps(self._plan(settings), sort_keys=True).encode()).hexdigest()
+
+    def is_complete(self, settings: Mapping[str, Any]) -> bool:
+        """Whether an earlier run of the same plan has finished the result, and this one is to go on from there."""
+        wanted = self.running.resume and _is_finished(self.out, self.running)
+        return wanted and said_plan(self.out) == self.digest(settings)
 
     def finish(self) -> None:
         """Puts the result into its place, and throws the parts away.
@@ -166,15 +183,16 @@ class Job:
         """
         publish(self.out)
 
-    def origin(self, *, features: int = 0) -> Origin:
+    def origin(self, settings: Mapping[str, Any], *, features: int = 0) -> Origin:
         """Of the result, for what is written beside it.
 
         Args:
+            settings: as for `open_parts`.
             features: where these are the result, how many there are.
         """
         images = self.scene.request.images
         cards = {image.key: image.card for image in images}
-        settings = {
+        told = {
             "window": self.tiling.window * self.step,
             "overlap": self.tiling.overlap * self.step,
             "stage": self.stage or None,
@@ -183,11 +201,12 @@ class Job:
         taken = self.taken()
         return Origin(
             model=describe_model(
-                self.model, cards, target=self.target, features=features, digest=digest, settings=settings
+                self.model, cards, target=self.target, features=features, digest=digest, settings=told
             ),
             inputs=self.places(),
             taken=taken,
             untold=tuple(image.key for image in images if image.taken is None and taken and not self.stated),
+            plan=self.digest(settings),
         )
 
     def taken(self) -> Span | None:
@@ -245,8 +264,8 @@ def open_job(
     device = find_device(running.device)
     try:
         with lock_folder(parts_beside(out)), open_scene(request) as scene:
-            if out.exists() and not running.overwrite and not has_begun(out):
-                raise InputError(f"{out} is there already; choose another name, or replace it with --overwrite")
+            if _is_finished(out, running) and not (running.resume and said_plan(out)):
+                raise InputError(f"{out} is there already; {_REMEDY}")
             require_contract(scene, inputs.force)
             try:
                 yield Job(
@@ -266,6 +285,11 @@ def open_job(
     finally:
         with suppress(OSError):  # what a run left stays
             parts_beside(out).rmdir()
+
+
+def _is_finished(out: Path, running: Running) -> bool:
+    """Whether a result is there that is not to be replaced, and no run was stopped that was to do so."""
+    return out.exists() and not running.overwrite and not has_begun(out)
 
 
 def make_tiling(folder: Path, request: SceneRequest, running: Running, *, apart: bool) -> Tiling:

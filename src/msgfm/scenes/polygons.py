@@ -50,6 +50,21 @@ class Feature:
     area: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolygonsWanted:
+    """Polygons that are to be made of a result.
+
+    Args:
+        path: `.parquet` or `.gpkg`.
+        min_area_m2: smaller ones are left out, in pixels where the result has no CRS.
+        leave_out: name of a class of which none are wanted; empty for none.
+    """
+
+    path: Path
+    min_area_m2: float = 0.0
+    leave_out: str = ""
+
+
 def require_polygon_suffix(path: Path) -> None:
     """Refuses a name that says neither GeoParquet nor GeoPackage, before the work.
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from msgfm.errors import InputError
+from msgfm.files import require_writable
+from msgfm.models.pretrained import load_model_config, model_folder
+from msgfm.models.tasks import ChangeDetection, Segmentation
 from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.execute import do_here, do_in_processes, do_on_dask, pixels_of, runs_wanted
@@ -15,8 +20,10 @@ from msgfm.scenes.features import FeatureMap
 from msgfm.scenes.job import Job, Running, SceneInputs, open_job
 from msgfm.scenes.make import load_product
 from msgfm.scenes.parts import cut_parts, missing_runs
-from msgfm.scenes.products import Product, ProductOptions
-from msgfm.scenes.results import assemble_layer, describe_results
+from msgfm.scenes.polygons import PolygonsWanted, require_polygon_suffix, write_polygons
+from msgfm.scenes.products import MAIN, Product, ProductOptions
+from msgfm.scenes.results import assemble_layer, describe_results, layer_path
+from msgfm.scenes.stac import PolygonsFile, said_polygons
 from msgfm.scenes.work import Work
 
 
@@ -29,7 +36,14 @@ class Outcome:
 
 
 def predict_scene(
-    model: str, inputs: SceneInputs, out: Path, options: ProductOptions, running: Running, *, target: str = ""
+    model: str,
+    inputs: SceneInputs,
+    out: Path,
+    options: ProductOptions,
+    running: Running,
+    *,
+    target: str = "",
+    polygons: PolygonsWanted | None = None,
 ) -> Outcome:
     """Runs a model over a scene and writes cloud-optimised GeoTIFFs.
 
@@ -40,14 +54,17 @@ def predict_scene(
         options: what is wanted beside the result.
         running: how it is worked on.
         target: of a pretrained model, the sensor whose image is predicted; empty for a model of a task.
+        polygons: of the classes, to be made of the result. With `--resume` also of one that was complete without.
 
     Raises:
         InputError: inputs that do not fit the model or each other, a result that is there already, a full disk.
     """
+    if polygons is not None:
+        require_polygons(model_folder(model), polygons, running)
     with open_job(model, inputs, out, running, target=target) as job:
         device = torch.device(job.device)
         product = load_product(job.model, target, job.scene.request, options, device)
-        return make_rasters(job, product, options)
+        return make_rasters(job, product, options, polygons)
 
 
 def embed_pixels(model: str, inputs: SceneInputs, out: Path, stage: int, running: Running) -> Outcome:
@@ -70,12 +87,44 @@ def embed_pixels(model: str, inputs: SceneInputs, out: Path, stage: int, running
         return make_rasters(job.on_tokens(product.stage.step, product.stage.widest), product, options)
 
 
-def make_rasters(job: Job, product: Product, options: ProductOptions) -> Outcome:
-    """Does the work, part by part, and puts the layers of the result together."""
+def make_rasters(
+    job: Job, product: Product, options: ProductOptions, polygons: PolygonsWanted | None = None
+) -> Outcome:
+    """Does the work, puts the layers of the result together, and writes what lies beside them."""
+    settings, clock = asdict(options), Clock()
+    complete = polygons is not None and job.is_complete(settings)  # but for its polygons
+    place = job.out if complete else job.staged
+    if complete:
+        files = {layer: layer_path(job.out, layer) for layer in product.layers}
+    else:
+        files = _make_layers(job, product, options, clock)
+    shapes = None
+    if polygons is not None:
+        shapes = PolygonsFile(path=polygons.path, href=_href(polygons, job.out))
+        if not (complete and _has_polygons(shapes, job.out)):
+            with clock.measure("polygons"):
+                classes = product.layers[MAIN].classes
+                write_polygons(
+                    files[MAIN],
+                    classes,
+                    polygons.path,
+                    min_area_m2=polygons.min_area_m2,
+                    leave_out=polygons.leave_out,
+                )
+    origin = job.origin(settings, features=product.channels if job.stage else 0)
+    describe_results(place, files, product.layers, origin, shapes)
+    if not complete:
+        job.finish()
+    written = tuple(job.out.with_name(file.name) for file in files.values())
+    return Outcome(files=written if shapes is None else (*written, shapes.path), clock=clock)
+
+
+def _make_layers(job: Job, product: Product, options: ProductOptions, clock: Clock) -> dict[str, Path]:
+    """The layers, part by part, and put together where the result is made."""
     parts = job.open_parts(list(product.layers), asdict(options))
     pixel = sum(spec.bytes_per_pixel for spec in product.layers.values())
     stripes = cut_parts(job.tiling.height, job.tiling.width, pixel, job.step)
-    running, clock = job.running, Clock()
+    running = job.running
     work = Work(
         model=job.model,
         target=job.target,
@@ -98,9 +147,43 @@ def make_rasters(job: Job, product: Product, options: ProductOptions) -> Outcome
     with closing(done):  # threads and processes end before the scene is closed, whatever stops this one
         watch(done, "predicting", sum(map(pixels_of, runs)))
     with clock.measure("assembling"):
-        files = {
+        return {
             layer: assemble_layer(job.staged, layer, spec, parts, stripes) for layer, spec in product.layers.items()
         }
-    describe_results(job.staged, files, product.layers, job.origin(features=product.channels if job.stage else 0))
-    job.finish()
-    return Outcome(files=tuple(job.out.with_name(file.name) for file in files.values()), clock=clock)
+
+
+def require_polygons(folder: Path, wanted: PolygonsWanted, running: Running) -> None:
+    """Refuses, before any work, polygons that cannot be made or written.
+
+    Raises:
+        InputError: the model gives no classes of pixels, or not the one that is left out; a file that is there
+            already, or cannot be written.
+    """
+    task = getattr(load_model_config(folder), "task", None)
+    if not isinstance(task, Segmentation | ChangeDetection):
+        told = "a pretrained one has none" if task is None else f"it was fine-tuned for {task.kind}"
+        raise InputError(f"--polygons are of the classes of pixels, which the model does not give: {told}")
+    if wanted.leave_out and wanted.leave_out not in task.classes:
+        raise InputError(f"--leave-out {wanted.leave_out}: no such class; there are {', '.join(task.classes)}")
+    require_polygon_suffix(wanted.path)
+    require_writable(wanted.path)
+    if wanted.path.exists() and not (running.overwrite or running.resume):
+        raise InputError(f"{wanted.path} is there already; choose another name, or replace it with --overwrite")
+
+
+def _href(polygons: PolygonsWanted, out: Path) -> str:
+    """Their file as seen from the result's folder."""
+    return Path(os.path.relpath(polygons.path.absolute(), out.absolute().parent)).as_posix()
+
+
+def _has_polygons(shapes: PolygonsFile, out: Path) -> bool:
+    """Whether a result that was complete before had these polygons.
+
+    Raises:
+        InputError: a file of that name is there, and is not the result's.
+    """
+    if not shapes.path.exists():
+        return False
+    if said_polygons(out) != shapes.href:
+        raise InputError(f"{shapes.path} is there already, and not of {out}; choose another name")
+    return True

@@ -34,8 +34,7 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     MLM,
 ]
-POLYGONS = "polygons"
-"""Key of the asset of polygons."""
+_POLYGONS = "polygons"
 _PLAN = "msgfm:plan"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -94,14 +93,22 @@ def item_path(out: Path) -> Path:
     return out.with_suffix(".json")
 
 
-def said_plan(out: Path) -> tuple[str, str]:
-    """What the item of a result says: its plan, and where its polygons lie; empty where it says neither."""
+def said_plan(out: Path) -> str:
+    """The plan of a result, as the item beside it says it; empty where it does not."""
+    return str(_said(out).get("properties", {}).get(_PLAN, ""))
+
+
+def said_polygons(out: Path) -> str:
+    """Where the polygons of a result lie, as seen from its item; empty where it has none."""
+    return str(_said(out).get("assets", {}).get(_POLYGONS, {}).get("href", ""))
+
+
+def _said(out: Path) -> dict[str, Any]:
     try:
         item = json.loads(item_path(out).read_text(encoding="utf-8"))
-        href = item["assets"].get(POLYGONS, {}).get("href", "")
-        return str(item["properties"].get(_PLAN, "")), str(href)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no item, or of another program
-        return "", ""
+    except (OSError, ValueError):  # no item
+        return {}
+    return item if isinstance(item, dict) and item.get("type") == "Feature" else {}
 
 
 def write_item(
@@ -153,7 +160,7 @@ def write_item(
         "assets": {key: _asset(result, path.parent) for key, result in results.items()} | origin.model.assets,
     }
     if polygons is not None:
-        item["assets"][POLYGONS] = _polygons_asset(polygons)
+        item["assets"][_POLYGONS] = _polygons_asset(polygons)
     if origin.plan:
         item["properties"][_PLAN] = origin.plan
     if box is not None:
