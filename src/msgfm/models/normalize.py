@@ -11,7 +11,7 @@ from msgfm.sensors import Sensor
 
 def without_infinities(image: Tensor) -> Tensor:
     """The image with NaN, no data, for every value that is not finite."""
-    return torch.where(image.isfinite(), image, torch.nan)
+    return image + 0 * image  # 0 x infinity is NaN; `isfinite` and `where` go over the image five times
 
 
 class Normalize(nn.Module):
