@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from finetuned_runs import TASK, write_missing_sensors, write_run, write_seed
 from html_pages import Page
 from hypothesis import given
 from hypothesis import strategies as st
-from small_runs import refused, run
+from small_runs import invoke, refused, run
 from small_tasks import write_finetune_recipe, write_task_data
 
+from msgfm.training.comparison import compare
 from msgfm.training.comparison.runs import load_runs
 from msgfm.training.comparison.table import Cell, Comparison, Row, compare_metrics
 
@@ -172,8 +174,20 @@ def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
     assert "named twice" in refused("compare", tmp_path / "r", tmp_path / "r" / ".." / "r")
     assert ".md, .csv, .html" in refused("compare", tmp_path / "r", "--out", tmp_path / "t.txt")
     assert "no seed of it has scores of val" in refused("compare", tmp_path / "r", "--split", "val")
+    both = refused("compare", tmp_path / "r", tmp_path / "r" / "seed_1")
+    assert f"{tmp_path / 'r' / 'seed_1'} is in both r and seed_1; give each seed once" in both
     (tmp_path / "r" / "seed_0" / "run.json").write_text("{")
     assert "run.json is damaged" in refused("compare", tmp_path / "r")
+
+
+def test_a_signal_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        monkeypatch.setattr(compare, "compare_runs", lambda *_, number=number, **__: signal.raise_signal(number))
+        before = signal.getsignal(signal.SIGTERM)
+        result = invoke("compare", tmp_path)
+        assert result.exit_code == 128 + number
+        assert "stopped; files that were written are whole" in result.stderr
+        assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_one_seed_alone_can_be_named(tmp_path: Path) -> None:

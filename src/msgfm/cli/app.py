@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -30,18 +32,31 @@ errors = make_console(stderr=True)
 out = make_console()
 
 
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _TerminatedError
+
+
 @contextmanager
 def stoppable(message: str) -> Iterator[None]:
-    """Turns Ctrl-C into a message, which says what became of the work, and exit code 130."""
+    """Turns Ctrl-C and SIGTERM into a message, which says what became of the work, and exit code 130 or 143."""
+    handles = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if handles else None
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         errors.print(message, highlight=False)
-        raise typer.Exit(128 + signal.SIGINT) from None
+        raise typer.Exit(128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)) from None
+    finally:
+        if handles:
+            signal.signal(signal.SIGTERM, before)
 
 
 def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turns an `InputError` into a message and exit code 2, and Ctrl-C into one and exit code 130."""
+    """Turns an `InputError` into a message and exit code 2; Ctrl-C and SIGTERM into one and exit code 130 or 143."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -98,6 +98,7 @@ def load_runs(folders: Sequence[Path], split: str) -> tuple[list[Run], list[str]
             notes += _note_different_settings(run)
         else:
             notes.append(f"{name} is left out, no seed of it has scores of {split}: {'; '.join(run.left_out)}")
+    _require_each_once(runs)
     if not runs:
         raise InputError(f"nothing to compare: {'; '.join(notes)}")
     for run in runs:
@@ -169,6 +170,15 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             break
     return names
+
+
+def _require_each_once(runs: Sequence[Run]) -> None:
+    """Raises `InputError` where a seed would be compared with itself: named beside the run that it is of."""
+    of_run: dict[Path, str] = {}
+    for run in runs:
+        for seed in run.seeds:
+            if (other := of_run.setdefault(seed.folder.resolve(), run.name)) != run.name:
+                raise InputError(f"{seed.folder} is in both {other} and {run.name}; give each seed once")
 
 
 def _require_same_test(run: Run, first: Run, split: str) -> None:
