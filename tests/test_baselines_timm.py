@@ -61,7 +61,7 @@ def test_stochastic_depth_is_timms_own(name):
 
 
 def test_stochastic_depth_is_refused_where_the_encoder_has_none():
-    with pytest.raises(InputError, match=r"drop_path_rate 0\.2: vgg11 has no stochastic depth; leave it out"):
+    with pytest.raises(InputError, match=r"0\.2: vgg11 has no stochastic depth; say drop_path_rate=null"):
         build(["rgb"], "vgg11", drop_path_rate=0.2)
 
 

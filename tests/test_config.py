@@ -21,6 +21,7 @@ from msgfm.config import (
     save_yaml,
 )
 from msgfm.errors import InputError
+from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.pretraining.config import PretrainConfig
 from msgfm.yaml_text import parse_yaml
 
@@ -158,6 +159,23 @@ def test_every_mistake_is_told_at_once_a_line_each():
         "named.a.milestones",
         "share",
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"seeds": [-1]}, "seeds.0: should be greater than or equal to 0 (got -1)"),
+        ({"seeds": []}, "seeds: should have at least 1 (got [])"),
+        ({"seeds": 3}, "seeds: should be a list (got 3)"),
+        (
+            {"backbone": {"kind:rule": None}},
+            "backbone: without kind; write {kind: NAME, ...}, with a space behind each colon",
+        ),
+    ],
+)
+def test_a_mistake_is_told_once_and_without_words_of_python(changes, expected):
+    recipe = {"out": "o", "data": {"manifest": "m"}, "inputs": ["rgb"], "task": {"kind": "classification"}}
+    assert refusal(recipe | changes, FinetuneConfig) == expected
 
 
 def test_a_wrong_value_is_shown_but_not_the_group_it_stands_in():

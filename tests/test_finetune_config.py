@@ -21,7 +21,13 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "dsen2cr": {"kind": "dsen2cr"},
     "rule": {"kind": "rule", "rule": "copy"},
 }
-SETTINGS = {"encoder": "tiny", "patch_embed": {"kind": "strided"}, "window_size": 7, "drop_path_rate": 0.2}
+SETTINGS = {
+    "init": "runs/pretrained",
+    "encoder": "tiny",
+    "patch_embed": {"kind": "strided"},
+    "window_size": 7,
+    "drop_path_rate": 0.2,
+}
 
 
 def read(**changes: Any) -> FinetuneConfig:
@@ -43,6 +49,8 @@ def test_settings_of_our_encoder_are_refused_beside_another(backbone: str, setti
 
 
 def test_all_settings_that_would_do_nothing_are_named() -> None:
-    message = r"window_size and drop_path_rate would do nothing .* say window_size=null drop_path_rate=null"
+    message = r"init and drop_path_rate would do nothing with backbone dsen2cr; say init=null drop_path_rate=null$"
     with pytest.raises(InputError, match=message):
-        read(window_size=7, drop_path_rate=0.2, backbone=BACKBONES["dsen2cr"])
+        read(init="runs/pretrained", drop_path_rate=0.2, backbone=BACKBONES["dsen2cr"])
+    with pytest.raises(InputError, match=r"init would do nothing .*weights is backbone\.weights"):
+        read(init="runs/pretrained", drop_path_rate=0.2, backbone=BACKBONES["timm"])

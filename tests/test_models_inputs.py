@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from small_downstream import CARDS, photograph
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from msgfm.config import Config, config_from_dict, config_to_dict
 from msgfm.errors import InputError
-from msgfm.models.inputs import InputImage, Inputs
+from msgfm.models.inputs import InputImage, Inputs, as_images
 from msgfm.sensors import load_sensor
 
 
@@ -153,6 +154,17 @@ def test_images_that_do_not_go_together_are_named() -> None:
         InputError, match=r"rgb: image of shape \(3, 32, 32\), expected \(B, 3, H, W\) for bands R, G, B"
     ):
         module({"rgb": photo[0]})
+
+
+@pytest.mark.parametrize("odd", ["rows from below", "big-endian", "not contiguous"])
+def test_arrays_are_taken_however_they_lie_in_memory(odd: str) -> None:
+    plain = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    array = {
+        "rows from below": plain[:, :, ::-1].copy()[:, :, ::-1],
+        "big-endian": plain.astype(">f4"),
+        "not contiguous": plain.repeat(2, axis=3)[..., ::2],
+    }[odd]
+    assert torch.equal(as_images({"rgb": array})["rgb"], torch.from_numpy(plain))
 
 
 # ---- what is silently wrong -----------------------------------------------------------------------------------------

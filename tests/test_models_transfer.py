@@ -160,6 +160,17 @@ def test_known_sensors_are_clipped_as_in_pretraining() -> None:
         torch.testing.assert_close(model.features({"sentinel1": image})[0], wanted)
 
 
+def test_known_sensors_are_centred_as_in_pretraining() -> None:
+    dsm = load_sensor("dsm")
+    assert dsm.centre == "image"
+    source = pretrained(dsm)
+    image = photograph(dsm)
+    wanted = source.encode({"dsm": image})["dsm"][0]
+    model, report = transferred(source, ["dsm"], sensors=[dsm.with_setting("centre", "none")])
+    assert report.statistics == ("dsm",)
+    torch.testing.assert_close(model.features({"dsm": image})[0], wanted)
+
+
 # ---- bands and sensors that pretraining did not see -----------------------------------------------------------------
 
 

@@ -290,5 +290,5 @@ def test_images_that_are_not_there(
 
 
 def test_a_fold_that_there_is_not() -> None:
-    with pytest.raises(ValueError, match="fold 5"):
+    with pytest.raises(ValueError, match="fold 5: there are 5, 0 to 4"):
         DataConfig.model_validate({"manifest": "a.parquet", "folds": 5, "fold": 5})

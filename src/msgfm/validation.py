@@ -22,6 +22,10 @@ class CheckedModel(BaseModel):
     shorthands: ClassVar[tuple[str, ...]] = ()
 
 
+_IN_OUR_WORDS = {"tuple_type": "should be a list", "too_short": "should have at least {min_length}"}
+"""Messages for pydantic's kinds of errors whose own speak of Python."""
+
+
 def explain(kind: type[CheckedModel], error: ValidationError) -> str:
     """One line for each place: what is wrong with it and, for a mistyped key, the nearest valid one.
 
@@ -30,11 +34,18 @@ def explain(kind: type[CheckedModel], error: ValidationError) -> str:
         error: what its validation raised.
     """
     lines: dict[str, str] = {}
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        if problem["type"] == "too_short" and any(_is_within(one["loc"], problem["loc"]) for one in problems):
+            continue  # what is wrong in a list is not counted
         place, message = _explain(kind, problem)
         # a second message of one place is that of another branch of a union
         lines[place] = f"{lines[place]}, or {message}" if place in lines else f"{place}: {message}".removeprefix(": ")
     return "\n  ".join(lines.values())
+
+
+def _is_within(location: Sequence[str | int], other: Sequence[str | int]) -> bool:
+    return len(location) > len(other) and tuple(location[: len(other)]) == tuple(other)
 
 
 def _explain(kind: type[CheckedModel], problem: Any) -> tuple[str, str]:
@@ -51,7 +62,12 @@ def _explain(kind: type[CheckedModel], problem: Any) -> tuple[str, str]:
     place = ".".join(map(str, _follow(kind, location)[0]))
     if problem["type"] == "missing":
         return place, "missing"
+    if problem["type"] == "union_tag_not_found":
+        key = problem["ctx"]["discriminator"].strip("'")
+        return place, f"without {key}; write {{{key}: NAME, ...}}, with a space behind each colon"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] in _IN_OUR_WORDS:
+        message = _IN_OUR_WORDS[problem["type"]].format(**problem.get("ctx", {}))
     message = message.partition(", unable to ")[0]  # parse or interpret: what was given is told below
     # a whole group of keys would hide the message
     return place, message if isinstance(problem["input"], dict) else f"{message} (got {problem['input']!r:.200})"

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
@@ -177,6 +178,8 @@ def _as_tensor(key: str, image: object) -> Tensor:
     Raises:
         InputError: neither, or an array of something else than numbers.
     """
+    if isinstance(image, np.ndarray):  # torch takes no strides that go back, and no other byte order
+        image = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
     try:
         return torch.as_tensor(image)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -67,7 +67,7 @@ def read_index(storage: Storage) -> ShardIndex:
     except FileNotFoundError as error:
         raise InputError(
             f"{storage.url(INDEX)} is missing: no shards, or unfinished ones; `msgfm data shard MANIFEST OUT` makes "
-            f"or completes them"
+            f"or completes them. (A manifest of images is a file, which `msgfm data index LAYOUT FOLDER` makes)"
         ) from error
     except InputError:  # a ValueError too, but of the storage
         raise

@@ -68,7 +68,8 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
         if self.fold >= (self.folds or 1):
-            raise ValueError(f"fold {self.fold}: " + (f"there are {self.folds}" if self.folds else "give folds, too"))
+            known = f"there are {self.folds}, 0 to {self.folds - 1}" if self.folds else "give folds, too"
+            raise ValueError(f"fold {self.fold}: {known}")
         if self.folds and self.val_fraction:
             raise ValueError("val_fraction and folds both draw who validates; leave one of them out")
         if self.resize and self.window_size:

@@ -171,7 +171,8 @@ def _make_encoder(backbone: TimmBackbone, in_chans: int) -> tuple[Any, list[int]
         if "drop_path_rate" not in str(error):
             raise
         raise InputError(
-            f"drop_path_rate {backbone.drop_path_rate:g}: {backbone.name} has no stochastic depth; leave it out (null)"
+            f"drop_path_rate {backbone.drop_path_rate:g}: {backbone.name} has no stochastic depth; say "
+            f"drop_path_rate=null"
         ) from error
     if not hasattr(encoder, "forward_intermediates") or len(encoder.feature_info) < _LEVELS:
         raise InputError(

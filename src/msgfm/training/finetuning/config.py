@@ -22,7 +22,7 @@ from msgfm.training.optim import Beta
 Method = Literal["finetune", "linear_probe", "knn"]
 """How a model is made for the task: all of it trained; the head alone; nothing, by the nearest training images."""
 
-_OF_OUR_ENCODER = ("encoder", "patch_embed", "window_size")
+_OF_OUR_ENCODER = ("init", "encoder", "patch_embed", "window_size")
 
 _LOSSES = {
     "class_weights": ("classification", "segmentation", "change_detection"),
@@ -164,14 +164,15 @@ class FinetuneConfig(Config):
 
 
 def _require_used(config: FinetuneConfig) -> None:
-    """Refuses what another backbone would not look at."""
+    """Refuses what another backbone would not look at, all at once: recipes have several of these."""
     kind = config.backbone.kind
     unused = [] if kind == "msgfm" else [name for name in _OF_OUR_ENCODER if getattr(config, name) is not None]
     if kind not in ("msgfm", "timm") and config.drop_path_rate:
         unused.append("drop_path_rate")
     if unused:
         remedy = " ".join(f"{name}=null" for name in unused)
-        raise ValueError(f"{' and '.join(unused)} would do nothing with backbone {kind}; say {remedy}")
+        own = " (the file of its own weights is backbone.weights)" if kind == "timm" and "init" in unused else ""
+        raise ValueError(f"{' and '.join(unused)} would do nothing with backbone {kind}; say {remedy}{own}")
 
 
 def _require_once(keys: Sequence[str]) -> None:
