@@ -30,11 +30,15 @@ def finetune(
 ) -> None:
     """Fine-tune a pretrained model on a task, once for each seed, and evaluate it.
 
+    The first lines of a recipe say which data it needs, with which splits, and how they are indexed.
+
     For example:
 
-        msgfm finetune eurosat init=runs/first out=runs/eurosat data.manifest=eurosat.parquet
+        msgfm data index ucmerced UCMerced_LandUse --out manifests/tasks/ucmerced.parquet
 
-        msgfm finetune eurosat init=null encoder=small optim.layer_decay=1 out=runs/random data.manifest=eurosat.parquet
+        msgfm finetune ucmerced init=runs/first
+
+        msgfm finetune ucmerced init=null encoder=small optim.layer_decay=1 out=runs/random
 
         msgfm finetune my_recipe.yaml data.fraction=0.1 seeds=[0] method=linear_probe
 
@@ -71,9 +75,9 @@ def evaluate(
 
     For example:
 
-        msgfm evaluate runs/eurosat
+        msgfm evaluate runs/ucmerced
 
-        msgfm evaluate runs/eurosat/seed_0 data.manifest=moved/eurosat.parquet --split val
+        msgfm evaluate runs/ucmerced/seed_0 data.manifest=moved/ucmerced.parquet --split val
 
         msgfm evaluate runs/clouds --split larger_windows data.test=test data.window_size=256
 

@@ -40,7 +40,7 @@ def bands_of_weights(count: int, trained_on: InputImage | None) -> tuple[Band, .
 def donors(wanted: Sequence[Band], have: Sequence[Band]) -> list[int | None]:
     """For each band wanted the position of the one in `have` that is alike, used once; None where there is none.
 
-    Alike are bands of one polarisation, and bands less than 60 nm apart, the nearest pairs first.
+    Alike are bands of one polarisation, and bands at most 60 nm apart, the nearest pairs first.
     """
     pairs = sorted(
         (distance, i, j)
