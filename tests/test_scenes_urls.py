@@ -1,0 +1,66 @@
+"""Scenes behind addresses: the same bytes as from files, and servers that stop answering in the middle of a run."""
+
+from __future__ import annotations
+
+import pytest
+from file_server import DROP, HANG, serve
+from scene_data import reflectance, write
+from scene_runs import cut_small, invoke, refused
+from small_downstream import describe
+
+from msgfm.models.downstream import DownstreamModel
+from msgfm.models.pretrained import save_pretrained
+from msgfm.scenes.parts import parts_beside
+from msgfm.sensors import load_sensor
+
+S2 = load_sensor("sentinel2").band_names
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "copy"
+    copy = {"backbone": {"kind": "rule", "rule": "copy"}}
+    save_pretrained(DownstreamModel(describe("restoration", ["sentinel2@cloudy"], **copy)), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    """A scene of 4096 rows, and what is made of it from the file."""
+    folder = tmp_path_factory.mktemp("files")
+    stored = reflectance(4096, 32, count=13)
+    write(folder / "s2.tif", stored, names=S2, nodata=0, block=32, compress="deflate", interleave="pixel")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        cut_small(monkeypatch)
+        invoke(*command(model, folder / "s2.tif", folder / "expected.tif"))
+    return folder
+
+
+def command(model, place, out):
+    return ["predict", model, "--sentinel2", place, "--window", 32, "--overlap", 0, "--out", out]
+
+
+@pytest.mark.parametrize("failure", [HANG, DROP, "404", "403", "500"])
+def test_a_server_that_stops_in_the_middle(model, files, tmp_path, monkeypatch, failure):
+    cut_small(monkeypatch)
+    for name, value in {"TIMEOUT": 1, "MAX_RETRY": 1, "RETRY_DELAY": 0.05}.items():
+        monkeypatch.setenv(f"GDAL_HTTP_{name}", str(value))
+    out, broken = tmp_path / "clear.tif", [True]
+
+    def fail():
+        return failure if broken[0] and any(parts_beside(out).glob("*.tif")) else ""
+
+    with serve(files, fail) as address:
+        place = f"{address}/s2.tif"
+        told = refused(*command(model, place, out))
+        assert place in told
+        assert "look at the address, or try later" in told
+        assert [path.name for path in tmp_path.iterdir()] == [parts_beside(out).name]
+        done = len(list(parts_beside(out).glob("*.tif")))
+        assert 0 < done < 64, "it stopped in the middle"
+        assert place in refused(*command(model, place, out), "--resume"), "it does not answer yet"
+        assert len(list(parts_beside(out).glob("*.tif"))) >= done, "what is done is kept"
+        broken[0] = False
+        invoke(*command(model, place, out), "--resume")
+    assert out.read_bytes() == (files / "expected.tif").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clear.json", "clear.qml", "clear.tif"]
