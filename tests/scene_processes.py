@@ -46,15 +46,12 @@ def write_images(folder: Path, height: int, width: int) -> list[str]:
     return ["--sentinel1", str(radar), "--sentinel2", str(stored)]
 
 
-def start(*arguments: object, env: Mapping[str, str] | None = None, file_bytes: int | None = None) -> Run:
-    """Starts `msgfm` in a process group of its own, one thread each; no file may grow beyond so many bytes."""
-    command = [str(SCRIPT), *map(str, arguments)]
-    if file_bytes is not None:
-        command = ["prlimit", f"--fsize={file_bytes}", *command]
+def start(*arguments: object, env: Mapping[str, str] | None = None, stderr: int = subprocess.PIPE) -> Run:
+    """Starts `msgfm` in a process group of its own, one thread each."""
     return subprocess.Popen(
-        command,
+        [str(SCRIPT), *map(str, arguments)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(env or {}),
@@ -67,12 +64,12 @@ def wait(run: Run) -> tuple[int, str]:
         said, told = run.communicate(timeout=_SECONDS)
     finally:
         kill(run)
-    return run.returncode, " ".join((said + told).split())
+    return run.returncode, " ".join((said + (told or "")).split())
 
 
-def finish(*arguments: object, code: int = 0, env: Mapping[str, str] | None = None) -> str:
+def finish(*arguments: object, code: int = 0) -> str:
     """Runs `msgfm` to its end; returns what it said."""
-    returned, told = wait(start(*arguments, env=env))
+    returned, told = wait(start(*arguments))
     assert returned == code, told
     return told
 
@@ -95,9 +92,9 @@ def until(reached: Callable[[], bool], run: Run) -> bool:
 
 
 @contextmanager
-def running(*arguments: object, **more: Mapping[str, str] | None) -> Iterator[Run]:
+def running(*arguments: object, env: Mapping[str, str] | None = None, stderr: int = subprocess.PIPE) -> Iterator[Run]:
     """A process for the block, killed at its end."""
-    run = start(*arguments, env=more.get("env"))
+    run = start(*arguments, env=env, stderr=stderr)
     try:
         yield run
     finally:

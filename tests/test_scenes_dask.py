@@ -1,0 +1,84 @@
+"""Scenes on Dask in real processes: a worker that is killed in the middle, progress, schedulers that say nothing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from scene_processes import children, finish, is_alive, parts, running, until, wait, write_images, write_models
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="needs Linux's /proc"),
+]
+PARTS = 12
+
+
+@pytest.fixture(scope="module")
+def predict(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    images = write_images(folder, 1024 * PARTS, 64)
+    return ["predict", write_models(folder)["water"], *images, "--window", 64, "--overlap", 16]
+
+
+def test_a_worker_that_is_killed_in_the_middle(predict, tmp_path):
+    out, whole = tmp_path / "water.tif", tmp_path / "whole.tif"
+    finish(*predict, "--out", whole)
+    terminal, end = pty.openpty()
+    shown: list[bytes] = []
+
+    def look():
+        while True:
+            try:
+                shown.append(os.read(terminal, 65536))
+            except OSError:  # nobody writes there any more
+                return
+
+    with running(*predict, "--out", out, "--dask", "local", "--workers", 2, stderr=end, env={"TERM": "xterm"}) as run:
+        os.close(end)
+        looking = threading.Thread(target=look, daemon=True)
+        looking.start()
+        assert until(lambda: parts(out) >= 1, run), b"".join(shown)
+        before = [pid for pid, command in children(run.pid).items() if "spawn_main" in command]
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        done = parts(out)
+        assert done < PARTS
+        while is_alive(before[0]):
+            time.sleep(0.01)
+        assert wait(run)[0] == 0, b"".join(shown)
+    looking.join()
+    os.close(terminal)
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.stem == "water") == [
+        *("water.json", "water.qml", "water.tif"),
+    ]
+    assert b"predicting" in b"".join(shown)
+
+
+def test_a_parent_that_is_killed_takes_its_workers_along(predict, tmp_path):
+    command = [*predict, "--out", tmp_path / "water.tif", "--dask", "local", "--workers", 2]
+    with running(*command) as run:
+        assert until(lambda: parts(tmp_path / "water.tif") >= 1, run), wait(run)
+        left = list(children(run.pid))
+        run.kill()
+        run.wait()
+        end = time.monotonic() + 30
+        while any(map(is_alive, left)) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert len(left) >= 2
+        assert not any(map(is_alive, left))
+
+
+def test_a_scheduler_that_says_nothing(predict, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        told = finish(*predict, "--out", tmp_path / "water.tif", "--dask", address, code=2)
+    assert f"--dask {address}: no scheduler answers there" in told
+    assert list(tmp_path.iterdir()) == []
