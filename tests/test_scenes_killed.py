@@ -10,7 +10,19 @@ import time
 from pathlib import Path
 
 import pytest
-from scene_processes import children, finish, is_alive, kill, parts, running, start, until, wait, write_images, write_models
+from scene_processes import (
+    children,
+    finish,
+    is_alive,
+    kill,
+    parts,
+    running,
+    start,
+    until,
+    wait,
+    write_images,
+    write_models,
+)
 
 from msgfm.scenes.parts import parts_beside, staged
 
