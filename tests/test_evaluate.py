@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -22,6 +23,7 @@ from msgfm.models.tasks import Classification
 from msgfm.sensors import load_sensor
 from msgfm.training.finetuning.missing import require_fillable
 from msgfm.training.finetuning.predictions import write_predictions
+from msgfm.training.finetuning.results import read_missing_sensors
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,11 @@ def test_every_subset_of_the_sensors_is_scored(run_folder: Path, tmp_path: Path)
         (["rgb"], ["sentinel1"], "none"),
         (["rgb"], ["sentinel1"], "predicted"),
     ]
+    digest = hashlib.sha256((pretrained / "model.safetensors").read_bytes()).hexdigest()
+    origin = {"folder": str(pretrained), "sha256": digest}
+    assert [s["filled_by"] for s in found["subsets"]] == [None, None, origin, None, origin]
+    assert {(s["images"], s["left_out"]) for s in found["subsets"]} == {(4, 0)}
+    assert f"Split test, predicted by pretrained (SHA-256 `{digest}`):" in (copy / "README.md").read_text()
     for command in ("evaluate", "compare"):
         message = refused(command, pretrained)
         assert (
@@ -115,6 +122,29 @@ def test_a_missing_sensor_is_one_whose_image_has_no_data(run_folder: Path, manif
     scores = json.loads((copy / "metrics.json").read_text())["less"]["metrics"]
     (alone,) = [subset["metrics"] for subset in subsets if subset["inputs"] == ["rgb"]]
     assert scores == alone
+
+
+def test_images_that_have_nothing_of_a_subset_are_not_scored_with_it(
+    run_folder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    content = read_manifest(manifest)
+    others = [sample for sample in content.samples if sample.split != "test"]
+    tested = [sample for sample in content.samples if sample.split == "test"]
+    bare = [replace(sample, images=tuple(i for i in sample.images if i.sensor != "rgb")) for sample in tested]
+    for split, samples in {"some": bare[:2] + tested[2:], "those": tested[2:], "none": bare}.items():
+        path = tmp_path / f"{split}.parquet"
+        write_manifest(replace(content, samples=(*others, *samples)), path)
+        options = ("--split", split, "--sensors", "all-subsets", f"data.manifest={path}", "data.test=test")
+        shown = run("evaluate", copy, *options)
+        assert ("rgb (2 of 4 images)" in shown) == (split == "some")
+    scores = {split: {s.label: s.metrics for s in one.subsets} for split, one in read_missing_sensors(copy).items()}
+    assert scores["some"]["rgb (2 of 4 images)"] == scores["those"]["rgb"]
+    assert scores["none"]["rgb (0 of 4 images)"] == {}
+    assert scores["none"]["sentinel1"] == scores["some"]["sentinel1"]
+    card = (copy / "README.md").read_text()
+    assert "| rgb (2 of 4 images) | left out | " in card
+    assert "| rgb (0 of 4 images) | left out | n/a |" in card
 
 
 def test_what_cannot_be_evaluated_is_refused_and_the_run_stays(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
+from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -19,6 +22,7 @@ from msgfm.training.finetuning.build import set_training
 from msgfm.training.finetuning.config import FinetuneOptimConfig, LossConfig
 from msgfm.training.finetuning.losses import LossOfModel, TaskLoss, spectral_angle
 from msgfm.training.finetuning.neighbours import weigh_neighbours
+from msgfm.training.finetuning.plan import digest_of
 from msgfm.training.finetuning.predicting import Predicted, join_windows
 from msgfm.training.finetuning.schedule import learning_rate, make_optimizer
 from msgfm.training.finetuning.scoring import value_range
@@ -219,6 +223,15 @@ def test_patience_counts_validations_since_the_best() -> None:
     assert (state.best_score, state.best_step, state.stale) == (0.6, 3, 1)
     again = State.from_checkpoint({"step": 4, "state": state.to_dict()})
     assert again == state
+
+
+def test_weights_on_the_hub_are_told_by_their_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(tmp_path))
+    expected = hashlib.sha256(b"weights").hexdigest()
+    assert digest_of(Path("some/model")) == digest_of(tmp_path) == expected
+    assert digest_of(tmp_path / "model.safetensors") == expected
+    assert digest_of(None) == ""
 
 
 def test_errors_are_scaled_by_the_unit_of_the_target() -> None:

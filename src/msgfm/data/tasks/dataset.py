@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -110,6 +111,14 @@ class TaskDataset(Dataset[TaskBatch]):
     def names(self) -> tuple[str, ...]:
         """The name of each window: of its sample, or `sample#row,column` where that has several."""
         return tuple(map(self._name, self.windows))
+
+    def with_any_of(self, keys: Collection[str]) -> TaskDataset:
+        """Those of the samples that have one of these images at least, by what the manifest lists."""
+        chosen = copy.copy(self)
+        chosen._samples = [(m, sample) for m, sample in self._samples if any(i.key in keys for i in sample.images)]
+        chosen.windows = tuple(window for i in range(len(chosen._samples)) for window in chosen._windows_of(i))
+        chosen._last = None
+        return chosen
 
     def __getitems__(self, keys: list[SampleKey]) -> TaskBatch:
         """One batch; keys count windows.

@@ -153,21 +153,25 @@ def _group_table(by: str, groups: dict[str, Values]) -> str:
     return _table([by, *map(_with_arrow, names)], [[group, *_numbers(groups[group], names)] for group in groups])
 
 
-_MISSING = "Scores with some of the inputs; others were left out, or predicted by a pretrained model from those given."
+_MISSING = (
+    "Scores with some of the inputs; others were left out, or predicted by a pretrained model from those given. Images "
+    "that have none of those given are not scored."
+)
 
 
 def _missing(split: str, missing: MissingSensors) -> list[str]:
     names = list(dict.fromkeys(name for subset in missing.subsets for name in subset.metrics))
     rows = [
         [
-            " + ".join(subset.inputs),
+            subset.given,
             {"none": "left out"}.get(subset.fill, subset.fill) if subset.missing else "",
             *_numbers(subset.metrics, names),
         ]
         for subset in missing.subsets
     ]
+    fillers = " and ".join(f"{Path(one.folder).name} (SHA-256 `{one.sha256}`)" for one in missing.fillers)
     return [
-        f"Split {split}:",
+        f"Split {split}, predicted by {fillers}:" if fillers else f"Split {split}:",
         _table(["given", "missing", *map(_with_arrow, names)], rows),
         f"![{missing.metric} with some of the inputs]({missing_sensors_picture(split)})",
     ]

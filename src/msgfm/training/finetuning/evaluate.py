@@ -16,19 +16,18 @@ from msgfm.data.tasks import FULL_RESOLUTION, TaskData, TaskDataset, load_task_d
 from msgfm.errors import InputError
 from msgfm.files import lock_folder, remove_unfinished, write_atomically
 from msgfm.models.downstream import DownstreamModel
-from msgfm.models.msgfm import MsGFM
 from msgfm.models.pretrained import load_downstream, load_msgfm
 from msgfm.models.tasks import Restoration
 from msgfm.models.weights import WEIGHTS
 from msgfm.training.finetuning.build import build_model, load_init, require_same_bands
 from msgfm.training.finetuning.config import FinetuneConfig
 from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
-from msgfm.training.finetuning.missing import score_subsets, sensor_subsets
+from msgfm.training.finetuning.missing import Filler, score_subsets, sensor_subsets
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import describe_run, evaluate_split, scores_table
 from msgfm.training.finetuning.plan import digest_of, make_plan
 from msgfm.training.finetuning.predictions import require_split_name
-from msgfm.training.finetuning.results import RUN_FACTS, RunFacts, read_facts
+from msgfm.training.finetuning.results import RUN_FACTS, Pretrained, RunFacts, read_facts
 from msgfm.training.finetuning.settings import changed_in_evaluation, own_name, require_same_settings
 from msgfm.training.finetuning.train import make_predictor
 from msgfm.training.folder import RECIPE
@@ -69,7 +68,7 @@ def evaluate_run(
         InputError: no complete run; other classes, or other samples or settings than those that it was scored with.
     """
     require_split_name(split)
-    pretrained = None if fill is None else _load_pretrained(fill)
+    filler = None if fill is None else _load_filler(fill)
     data: TaskData | None = None
     before: FinetuneConfig | None = None
     for folder in complete_seeds(run):
@@ -89,7 +88,7 @@ def evaluate_run(
         with ExitStack() as held:
             held.enter_context(lock_folder(folder))
             remove_unfinished(folder)
-            table = _evaluate_seed(seed, split, data, dataset, pretrained, subsets)
+            table = _evaluate_seed(seed, split, data, dataset, filler, subsets)
             describe_run(folder)
             yield table
     for path in sorted(run.glob("seed_*")):
@@ -177,7 +176,7 @@ def _read_as(split: str) -> str:
 
 
 def _evaluate_seed(
-    seed: _Seed, split: str, data: TaskData, dataset: TaskDataset, pretrained: MsGFM | None, subsets: bool
+    seed: _Seed, split: str, data: TaskData, dataset: TaskDataset, filler: Filler | None, subsets: bool
 ) -> Table:
     config = seed.config
     fabric = make_fabric(config.hardware)
@@ -187,7 +186,8 @@ def _evaluate_seed(
     if config.method == "knn":
         predictor = with_neighbours(plan, model, predictor)
     if subsets:
-        filler = None if pretrained is None else pretrained.to(fabric.device)
+        if filler is not None:
+            filler.model.to(fabric.device)
         table = score_subsets(plan, split, dataset, predictor, filler)
         _note_splits(seed, [split], data)
         return table
@@ -240,9 +240,9 @@ def require_same_cards(model: DownstreamModel, data: TaskData) -> None:
         require_same_bands(image.card(cards), image.card(config.sensors), "the data")
 
 
-def _load_pretrained(folder: Path) -> MsGFM:
+def _load_filler(folder: Path) -> Filler:
     try:
-        return load_msgfm(folder)
+        return Filler(model=load_msgfm(folder), origin=Pretrained(folder=str(folder), sha256=digest_of(folder)))
     except InputError as error:
         raise InputError(f"--fill: {error}") from error
 

@@ -14,6 +14,7 @@ from msgfm.data.tasks import TaskData
 from msgfm.errors import InputError
 from msgfm.metrics import NO_REFERENCE, default_metric
 from msgfm.models.downstream import DownstreamConfig
+from msgfm.models.pretrained import model_folder
 from msgfm.models.tasks import Classification
 from msgfm.models.weights import WEIGHTS
 from msgfm.training.finetuning.config import FinetuneConfig
@@ -161,10 +162,10 @@ def require_meaning(plan: Plan) -> None:
 
 
 def digest_of(init: Path | None) -> str:
-    """SHA-256 of the weights of a pretrained model; empty without one."""
+    """SHA-256 of the weights of a model, given as `model_folder` takes it or as their file; empty without one."""
     if init is None:
         return ""
-    path = init if init.is_file() else init / WEIGHTS
+    path = init if init.is_file() else model_folder(init) / WEIGHTS
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -145,9 +145,10 @@ class Best(_Written):
     value: Value
 
 
-class Init(_Written):
-    """The pretrained model: SHA-256 of its weights."""
+class Pretrained(_Written):
+    """A pretrained model: where it lay, and the SHA-256 of its weights."""
 
+    folder: str = ""
     sha256: str
 
 
@@ -162,7 +163,7 @@ class RunFacts(_Written):
     recipe: dict[str, Any]
     data: DataFacts
     best: Best | None = None
-    init: Init | None = None
+    init: Pretrained | None = None
     weights: str | None = None
     steps: int = 0
     parameters: int = 0
@@ -188,19 +189,31 @@ class SensorSubset(_Written):
         inputs: keys of the images that the model was given.
         missing: keys of those that it was not.
         fill: `none`, a missing image was left out; `predicted`, a pretrained model predicted it from the others.
-        metrics: over the whole split.
+        filled_by: that model; of earlier versions not known.
+        images: how many were scored; likewise.
+        left_out: how many were not, as they have none of the inputs.
+        metrics: over those that were; none where there were none.
     """
 
     inputs: tuple[str, ...]
     missing: tuple[str, ...]
     fill: str = "none"
+    filled_by: Pretrained | None = None
+    images: int | None = None
+    left_out: int = 0
     metrics: Values
 
     @property
+    def given(self) -> str:
+        """The inputs; and of how many images, where others have none of them."""
+        some = f" ({self.images} of {(self.images or 0) + self.left_out} images)" if self.left_out else ""
+        return " + ".join(self.inputs) + some
+
+    @property
     def label(self) -> str:
-        """What tables and plots call it: what was given, and what was filled in."""
+        """What tables call it: what was given, and what was filled in."""
         filled = f", {' + '.join(self.missing)} predicted" if self.missing and self.fill == "predicted" else ""
-        return " + ".join(self.inputs) + filled
+        return self.given + filled
 
 
 class MissingSensors(_Written):
@@ -208,6 +221,11 @@ class MissingSensors(_Written):
 
     metric: str
     subsets: tuple[SensorSubset, ...]
+
+    @property
+    def fillers(self) -> tuple[Pretrained, ...]:
+        """The models that predicted what was missing, as far as they are known."""
+        return tuple(dict.fromkeys(subset.filled_by for subset in self.subsets if subset.filled_by))
 
 
 def missing_sensors_picture(split: str) -> str:
