@@ -190,8 +190,8 @@ def band_origins(key: str, card: Sensor, source: Sensor | None) -> list[BandOrig
         elif source.name == card.name and band.name in source.band_names:
             found.append((band.name, "name"))
         else:
-            likeness = {donor.name: unlikeness(band, donor) for donor in source.bands}
-            alike = {name: value for name, value in likeness.items() if value is not None}
+            distances = {donor.name: band_distance(band, donor) for donor in source.bands}
+            alike = {name: value for name, value in distances.items() if value is not None}
             found.append((min(alike, key=alike.__getitem__), _nature(band)) if alike else ("", "random"))
     shares = Counter(donor for donor, how in found if how not in ("name", "random"))
     return [
@@ -212,7 +212,10 @@ def most_alike(card: Sensor, pretrained: Sequence[Sensor]) -> Sensor | None:
     ranked: list[tuple[int, float, int, Sensor]] = []
     for sensor in pretrained:
         nearest = [
-            min((u for donor in sensor.bands if (u := unlikeness(band, donor)) is not None), default=None)
+            min(
+                (distance for donor in sensor.bands if (distance := band_distance(band, donor)) is not None),
+                default=None,
+            )
             for band in card.bands
         ]
         alike = [value for value in nearest if value is not None]
@@ -221,7 +224,7 @@ def most_alike(card: Sensor, pretrained: Sequence[Sensor]) -> Sensor | None:
     return min(ranked)[-1] if ranked else None
 
 
-def unlikeness(band: Band, donor: Band) -> float | None:
+def band_distance(band: Band, donor: Band) -> float | None:
     """How far two bands are apart: nanometres between them, or 0 to 2 for radar; None if they are not alike at all."""
     if band.wavelength_nm and donor.wavelength_nm:
         same_light = (band.wavelength_nm < THERMAL_NM) == (donor.wavelength_nm < THERMAL_NM)

@@ -43,7 +43,7 @@ def source_commit() -> str | None:
         if tracked.returncode:
             return None
         described = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+            ["git", "--no-optional-locks", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True,
             check=True,
             text=True,
