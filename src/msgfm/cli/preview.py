@@ -13,7 +13,12 @@ from msgfm.cli.app import app, out, reports_input_errors
 @app.command("preview")
 @reports_input_errors
 def preview(
-    images: Annotated[list[str], typer.Argument(help="GeoTIFFs or other rasters: paths, or addresses (http, s3).")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Rasters (GeoTIFF...), .SAFE products, folders of bands, STAC items: paths, or addresses (http, s3)."
+        ),
+    ],
     page: Annotated[Path, typer.Option("--out", help="The page to write (.html).")],
     label: Annotated[
         list[str] | None,
@@ -36,6 +41,8 @@ def preview(
     For example:
 
         msgfm preview cloudy.tif clear.tif --out page.html
+
+        msgfm preview S2A_MSIL1C_X.SAFE clear.tif --out page.html
 
         msgfm preview s1.tif s2.tif water.tif --show s2.tif=B08,B04,B03 --show water.tif=classes --out flood.html
 

@@ -21,7 +21,7 @@ from rasterio.shutil import copy
 
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
-from msgfm.geo.raster import LOCAL_OPTIONS, quiet
+from msgfm.geo.raster import LOCAL_OPTIONS, gdal_type, quiet
 from msgfm.geo.spec import RasterSpec, class_tags
 from msgfm.progress import show_size
 
@@ -29,7 +29,6 @@ _PART_BLOCK = 64, 256  # height and width of a block of a part; parts are mostly
 _CACHE = 64 * 2**20  # bytes: rasterio takes bytes for GDAL_CACHEMAX
 _OPEN_PARTS = 16  # at once: each holds a block; a block of an overview is made of some ten
 _THREADS = 4  # each holds some blocks
-_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}  # others: with a capital
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +231,7 @@ def _tags(spec: RasterSpec) -> dict[str, str]:
 
 def _virtual_band(parts: Sequence[Part], spec: RasterSpec, band: int) -> list[str]:
     told = spec.bands[band - 1]
-    kind = _GDAL_TYPES.get(spec.dtype, spec.dtype.capitalize())
+    kind = gdal_type(spec.dtype)
     lines = [f'<VRTRasterBand dataType="{kind}" band="{band}">']
     lines.append(f"<Description>{escape(told.name)}</Description>")
     if spec.nodata is not None:

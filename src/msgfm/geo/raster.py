@@ -35,6 +35,14 @@ LOCAL_OPTIONS = {
 }
 
 
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}  # others: with a capital
+
+
+def gdal_type(dtype: str) -> str:
+    """What GDAL calls numpy's type."""
+    return _GDAL_TYPES.get(dtype, dtype.capitalize())
+
+
 @dataclass(frozen=True, kw_only=True)
 class RasterInfo:
     """What a file's header says.

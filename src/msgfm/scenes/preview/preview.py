@@ -12,13 +12,14 @@ from msgfm.files import require_suffix, require_writable, write_atomically
 from msgfm.geo.facts import RasterFacts
 from msgfm.geo.grid import Grid
 from msgfm.geo.network import Network
-from msgfm.geo.overview import OverviewSource, has_grid_of, overview_grid
+from msgfm.geo.overview import has_grid_of, overview_grid
 from msgfm.geo.picture import encode_picture
 from msgfm.progress import track
 from msgfm.scenes.preview.class_names import class_names
 from msgfm.scenes.preview.page import Shown, render_page
 from msgfm.scenes.preview.pictures import Painted, Values, paint, read_values, stretches
 from msgfm.scenes.preview.place import place_of
+from msgfm.scenes.preview.sources import open_source
 
 _SHAPES_ALIKE = 0.02  # of the ratio of height to width, for files without coordinates that are laid over each other
 
@@ -28,7 +29,8 @@ class PreviewRequest:
     """What is to be shown.
 
     Args:
-        places: paths or addresses of images; they are brought to the grid of the first.
+        places: paths or addresses of images, folders of bands, catalogue items (`sources.open_source`); they are
+            brought to the grid of the first.
         labels: what to call them; empty for the names of the files.
         shown: by place, as given: bands, or `classes` (see `looks.look_of`).
         longest: pixels along the longer side of the pictures at most.
@@ -54,7 +56,10 @@ def write_preview(request: PreviewRequest, out: Path) -> None:
     require_writable(out)
     labels, asked = _labels(request), _asked(request)
     with ExitStack() as opened:
-        sources = [opened.enter_context(OverviewSource(place, request.network)) for place in request.places]
+        sources = [
+            opened.enter_context(open_source(place, bands, request.network))
+            for place, bands in zip(request.places, asked, strict=True)
+        ]
         facts = [source.facts() for source in sources]
         for other in facts[1:]:
             _check_alike(facts[0], other)
