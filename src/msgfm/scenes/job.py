@@ -23,7 +23,7 @@ from msgfm.scenes.inputs.request import SceneRequest
 from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.scenes.inputs.times import Span, joined, stated_span
 from msgfm.scenes.mlm import describe_model
-from msgfm.scenes.needs import digest_of_weights, model_digest, training_window, wanted_cards
+from msgfm.scenes.needs import digest_of_weights, model_digest, require_whole, training_window, wanted_cards
 from msgfm.scenes.parts import PartsFolder, has_begun, open_parts, parts_beside, publish, remove_parts, staged
 from msgfm.scenes.stac import Origin, said_plan
 
@@ -261,6 +261,7 @@ def open_job(
         allow_missing=inputs.allow_missing,
     )
     tiling = make_tiling(folder, request, running, apart=apart)
+    require_whole(folder, tiling)
     device = find_device(running.device)
     try:
         with lock_folder(parts_beside(out)), open_scene(request) as scene:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgfm.errors import InputError
+from msgfm.geo.tiling import Tiling
+from msgfm.models.baselines.rules import RuleBackbone
 from msgfm.models.msgfm import MsGFMConfig
 from msgfm.models.pretrained import CONFIG, load_model_config
 from msgfm.models.tasks import Restoration
@@ -79,6 +81,24 @@ def training_window(folder: Path) -> int:
         return int(data.get("window_size") or data["image_size"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 192
+
+
+def require_whole(folder: Path, tiling: Tiling) -> None:
+    """Refuses windows of a scene for a rule that takes a whole image.
+
+    Raises:
+        InputError: with the window that is one.
+    """
+    backbone = getattr(load_model_config(folder), "backbone", None)
+    if not (isinstance(backbone, RuleBackbone) and backbone.takes_whole_images):
+        return
+    if len(tiling.rows.starts) > 1 or len(tiling.columns.starts) > 1:
+        side = max(tiling.height, tiling.width)
+        raise InputError(
+            f"the rule {backbone.rule} takes its measures from the whole image, so that windows of {tiling.window} "
+            f"pixels would each be sharpened in another way; give --window {side}, which is the whole scene (memory "
+            f"then grows with it)"
+        )
 
 
 def model_digest(folder: Path) -> str:

@@ -44,6 +44,11 @@ class RuleBackbone(Config):
     ratio: float | None = Field(default=None, gt=1)
     prior: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
 
+    @property
+    def takes_whole_images(self) -> bool:
+        """Whether it means something else for a part of an image: by statistics of the whole, or by where it begins."""
+        return self.rule in _FUSIONS
+
 
 class NoTrunk(nn.Module):
     """Stands where a trunk does: a rule looks at the images themselves."""
