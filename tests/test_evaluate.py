@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
-from small_downstream import pretrained as pretrained_on
 from small_runs import files_in, refused, run
 from small_tasks import CLASSES, pretrain_small, write_finetune_recipe, write_task_data
 
@@ -20,8 +19,6 @@ from msgfm.data.tasks import DataConfig, load_task_data
 from msgfm.errors import InputError
 from msgfm.models.inputs import InputImage
 from msgfm.models.tasks import Classification
-from msgfm.sensors import load_sensor
-from msgfm.training.finetuning.missing import require_fillable
 from msgfm.training.finetuning.predictions import write_predictions
 from msgfm.training.finetuning.results import read_missing_sensors
 
@@ -218,17 +215,6 @@ def test_data_in_other_bands_or_units_are_refused_under_any_name(
         assert message in refused("evaluate", run_folder, *other)
         assert message in refused("evaluate", run_folder, *other, "--sensors", "all-subsets")
     assert {name: (run_folder / name).read_bytes() for name in files_in(run_folder)} == before
-
-
-def test_what_fills_in_has_the_units_of_the_model() -> None:
-    inputs = [InputImage(sensor="sentinel1"), InputImage(sensor="rgb", bands=("B", "G"))]
-    cards = [load_sensor("sentinel1"), load_sensor("rgb")]
-    require_fillable(inputs, cards, pretrained_on("sentinel1", "rgb"))
-    in_dn = load_sensor("rgb").with_setting("G.unit", "DN")
-    with pytest.raises(InputError, match="sensor rgb, band G: the model has the unit 1, that of --fill DN"):
-        require_fillable(inputs, cards, pretrained_on("sentinel1", in_dn))
-    with pytest.raises(InputError, match="--fill: the pretrained model has no sensor 'rgb'"):
-        require_fillable(inputs, cards, pretrained_on("sentinel1"))
 
 
 def test_training_samples_are_the_runs_own_whatever_drew_them(manifest: Path, tmp_path: Path) -> None:

@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_tasks import ENCODER
 from task_data import batch, image, load, mask, positions, save, write_labelled, write_masked
 
-from msgfm.config import config_from_dict
 from msgfm.data.records import Sample
 from msgfm.data.tasks.augment import random_corner
 from msgfm.models.tasks import ChangeDetection, Classification, Segmentation
-from msgfm.training.finetuning.build import build_model
-from msgfm.training.finetuning.config import FinetuneConfig
-from msgfm.training.finetuning.plan import make_plan
 
 KEYS = "sentinel1 rgb"
 
@@ -98,23 +93,6 @@ def test_batches_follow_from_seed_epoch_and_number_alone(masked: Path) -> None:
         torch.testing.assert_close(images, reference, rtol=0, atol=0, equal_nan=True)
     for other in (batch(data.train, 3), batch(load(masked, Segmentation(), KEYS, run_seed=4, **settings).train, 2)):
         assert not torch.equal(together.target, other.target)
-
-
-def test_each_seed_of_a_run_has_its_own_crops(masked: Path) -> None:
-    """Of data that are read once for all seeds."""
-    data = load(masked, Segmentation(), KEYS, image_size=7)
-    recipe = {
-        "out": "runs/x",
-        "data": {"manifest": str(masked), "image_size": 7},
-        "inputs": KEYS.split(),
-        "task": {"kind": "segmentation"},
-        "encoder": ENCODER,
-    }
-    config = config_from_dict(FinetuneConfig, recipe, "recipe")
-    model = build_model(config, data, None, 0)[0].config
-    one, other, again = (make_plan(config, data, model, seed, 1).data for seed in (1, 2, 1))
-    assert torch.equal(batch(one.train).target, batch(again.train).target)
-    assert not torch.equal(batch(one.train).target, batch(other.train).target)
 
 
 def test_a_sensor_that_a_sample_lacks_is_no_data(masked: Path) -> None:
