@@ -8,6 +8,9 @@ from scene_data import reflectance, write
 from scene_runs import cut_small, invoke, refused
 from small_downstream import describe
 
+from msgfm.errors import InputError
+from msgfm.geo.network import Network
+from msgfm.geo.source import RasterSource
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.pretrained import save_pretrained
 from msgfm.scenes.parts import parts_beside
@@ -45,6 +48,7 @@ def test_a_server_that_stops_in_the_middle(model, files, tmp_path, monkeypatch, 
     cut_small(monkeypatch)
     for name, value in {"TIMEOUT": 1, "MAX_RETRY": 1, "RETRY_DELAY": 0.05}.items():
         monkeypatch.setenv(f"GDAL_HTTP_{name}", str(value))
+    monkeypatch.setattr("msgfm.geo.source.sleep", lambda seconds: None)
     out, broken = tmp_path / "clear.tif", [True]
 
     def fail():
@@ -54,7 +58,7 @@ def test_a_server_that_stops_in_the_middle(model, files, tmp_path, monkeypatch, 
         place = f"{address}/s2.tif"
         told = refused(*command(model, place, out))
         assert place in told
-        assert "look at the address, or try later" in told
+        assert "look at the address, or try later. What is done is kept: the same command with --resume goes on" in told
         assert [path.name for path in tmp_path.iterdir()] == [parts_beside(out).name]
         done = len(list(parts_beside(out).glob("*.tif")))
         assert 0 < done < 64, "it stopped in the middle"
@@ -64,3 +68,38 @@ def test_a_server_that_stops_in_the_middle(model, files, tmp_path, monkeypatch, 
         invoke(*command(model, place, out), "--resume")
     assert out.read_bytes() == (files / "expected.tif").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clear.json", "clear.qml", "clear.tif"]
+
+
+@pytest.mark.parametrize("failure", [DROP, "404", "500"])
+def test_a_request_that_fails_once_stops_nothing(model, files, tmp_path, monkeypatch, failure):
+    cut_small(monkeypatch)
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
+    monkeypatch.setattr("msgfm.geo.source.sleep", lambda seconds: None)
+    out, failed = tmp_path / "clear.tif", []
+
+    def fail_once():
+        if failed or not any(parts_beside(out).glob("*.tif")):
+            return ""
+        failed.append(failure)
+        return failure
+
+    with serve(files, fail_once) as address:
+        invoke(*command(model, f"{address}/s2.tif", out))
+    assert failed
+    assert out.read_bytes() == (files / "expected.tif").read_bytes()
+
+
+def test_an_address_whose_file_has_changed_is_not_read_on(files, tmp_path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "s2.tif").write_bytes((files / "s2.tif").read_bytes())
+    failing = [""]
+    network = Network(retries=1, wait_s=0)
+    with serve(folder, lambda: failing[0]) as address, RasterSource(f"{address}/s2.tif", network) as source:
+        write(folder / "s2.tif", reflectance(4096, 48, count=13), names=S2)
+        failing[0] = DROP
+        with pytest.raises(InputError, match=r"s2\.tif"):
+            source.read([1], (3000, 0, 32, 32))
+        failing[0] = ""
+        with pytest.raises(InputError, match="has changed"):
+            source.read([1], (3000, 0, 32, 32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +17,6 @@ from rasterio.io import DatasetReader
 from msgfm.errors import InputError
 from msgfm.geo.network import Network, gdal_name, is_address
 from msgfm.geo.raster import LOCAL_OPTIONS, RasterInfo, info_of, quiet, read_masked
-
 
 # GDAL keeps what an address answered for as long as a process lives, and never asks one again that failed once.
 _FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/"}
@@ -34,13 +34,11 @@ class RasterSource:
     """
 
     def __init__(self, place: str, network: Network) -> None:
-        self.place = place
-        self._options: dict[str, Any] = dict(network.options() | _FRESH if is_address(place) else LOCAL_OPTIONS)
+        self.place, self._network = place, network
+        self._options: dict[str, Any] = {**network.options(), **_FRESH} if is_address(place) else dict(LOCAL_OPTIONS)
         if not is_address(place) and not Path(place).is_file():
             raise InputError(f"no file {place}")
-        with self._clear_errors("truncated, or not an image"):
-            self._dataset: DatasetReader = rasterio.open(gdal_name(place))
-            self.info: RasterInfo = info_of(self._dataset)
+        self._dataset, self.info = self._open()
 
     def __enter__(self) -> RasterSource:
         return self
@@ -64,6 +62,8 @@ class RasterSource:
     def read(self, file_bands: Sequence[int], window: tuple[int, int, int, int]) -> np.ma.MaskedArray[Any, Any]:
         """Reads a window as it is stored; what the file says has no data is masked.
 
+        Of an address it is tried again where it fails.
+
         Args:
             file_bands: positions counted from 1.
             window: row, column, height, width, within the file.
@@ -71,9 +71,39 @@ class RasterSource:
         Raises:
             InputError: a part of it cannot be read.
         """
+        waits = [self._network.wait_s * 2**i for i in range(self._network.retries)] if is_address(self.place) else []
+        while True:
+            begun = monotonic()
+            try:
+                return self._read(file_bands, window)
+            except InputError:
+                if not waits or monotonic() - begun > self._network.timeout_s:  # GDAL itself repeats what hangs
+                    raise
+            sleep(waits.pop(0))
+
+    def _read(self, file_bands: Sequence[int], window: tuple[int, int, int, int]) -> np.ma.MaskedArray[Any, Any]:
         row, column, height, width = window
-        with self._clear_errors(f"rows {row} to {row + height - 1}, columns {column} to {column + width - 1}"):
-            return read_masked(self._dataset, file_bands, window)
+        if self._dataset.closed:
+            self._open_again()
+        try:
+            with self._clear_errors(f"rows {row} to {row + height - 1}, columns {column} to {column + width - 1}"):
+                return read_masked(self._dataset, file_bands, window)
+        except InputError:
+            if is_address(self.place):
+                self._dataset.close()  # of what broke off in the middle GDAL keeps the half, and takes it for the whole
+            raise
+
+    def _open(self) -> tuple[DatasetReader, RasterInfo]:
+        with self._clear_errors("truncated, or not an image"):
+            dataset = rasterio.open(gdal_name(self.place))
+            return dataset, info_of(dataset)
+
+    def _open_again(self) -> None:
+        dataset, info = self._open()
+        if _pixels_of(info) != _pixels_of(self.info):
+            dataset.close()
+            raise InputError(f"{self.place} has changed while it was read; begin anew with --overwrite")
+        self._dataset = dataset
 
     @contextmanager
     def _clear_errors(self, what: str) -> Iterator[None]:
@@ -84,3 +114,7 @@ class RasterSource:
             reason = " ".join(str(error.__cause__ or error).split())
             remedy = "look at the address, or try later" if is_address(self.place) else "fetch it again"
             raise InputError(f"cannot read {self.place}: {what} ({reason}); {remedy}") from error
+
+
+def _pixels_of(info: RasterInfo) -> tuple[Any, ...]:
+    return info.count, info.height, info.width, info.dtype, info.transform
