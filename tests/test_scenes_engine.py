@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -140,6 +141,46 @@ def test_an_area_is_to_the_last_bit_what_it_is_in_the_whole():
     for top, bottom in ((0, 31), (31, 32), (60, 150)):
         area = Area(top=top, bottom=bottom, left=0, right=90)
         assert run_only(area).tobytes() == expected[:, top:bottom].tobytes()
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_several_threads_give_to_the_last_bit_what_one_gives(threads):
+    scene = np.random.default_rng(4).normal(size=(1, 90, 150)).astype(np.float32)
+    tiling = Tiling(height=90, width=150, window=24, overlap=17)
+    waits = iter(np.random.default_rng(5).uniform(0, 0.004, 10_000))
+    running, at_once = [], []
+
+    def predict(images):
+        running.append(1)
+        at_once.append(len(running))
+        time.sleep(next(waits))
+        running.pop()
+        return images["x"] * np.float32(0.1) + np.linspace(0, 1, 24, dtype=np.float32)
+
+    def run(threads):
+        pieces = sweep(
+            read_from({"x": scene}), predict, tiling, whole(tiling), channels=1, batch_size=2, threads=threads
+        )
+        return np.concatenate([piece.values for piece in pieces], axis=1).tobytes()
+
+    assert run(threads) == run(1)
+    assert 1 < max(at_once) <= threads
+
+
+def test_an_error_of_one_of_several_threads_ends_the_sweep():
+    tiling = Tiling(height=90, width=150, window=24, overlap=17)
+    ran = []
+
+    def predict(images):
+        ran.append(1)
+        if len(ran) == 7:
+            raise ValueError("window 7")
+        return images["x"]
+
+    read = read_from({"x": np.zeros((1, 90, 150), np.float32)})
+    with pytest.raises(ValueError, match="window 7"):
+        list(sweep(read, predict, tiling, whole(tiling), channels=1, batch_size=2, threads=2))
+    assert len(ran) < 60
 
 
 def test_a_border_counts_as_much_as_the_middle_and_neighbours_fade_smoothly():

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
@@ -192,12 +193,40 @@ def read_masked(
     """As `read_bands`, of an opened file and a window that lies in it."""
     part = None if window is None else Window(window[1], window[0], window[3], window[2])
     bands = list(file_bands)
-    # GDAL fills and reads a mask band by band, also where it says nothing
-    says_all = all(MaskFlags.all_valid in source.mask_flag_enums[band - 1] for band in bands)
-    if says_all and all(np.dtype(source.dtypes[band - 1]).kind in "iu" for band in bands):
-        return np.ma.MaskedArray(source.read(bands, window=part))
-    stored: np.ma.MaskedArray[Any, Any] = source.read(bands, window=part, masked=True)
-    return stored
+    marks = _marks(source, bands)
+    if marks is None:
+        stored: np.ma.MaskedArray[Any, Any] = source.read(bands, window=part, masked=True)
+        return stored
+    values = source.read(bands, window=part)
+    return np.ma.MaskedArray(values, _where_marked(values, marks))
+
+
+def _marks(source: DatasetReader, bands: Sequence[int]) -> list[float | None] | None:
+    """For each band the number that alone says that there is no data, if any; None where GDAL's masks are needed.
+
+    GDAL makes a mask from the band read once more: blocks are decoded twice where they do not fit into its cache.
+    """
+    marks: list[float | None] = []
+    for band in bands:
+        flags, dtype = source.mask_flag_enums[band - 1], np.dtype(source.dtypes[band - 1])
+        if dtype.kind not in "iu" or dtype.itemsize > 4:  # equality of others is GDAL's own
+            return None
+        if flags == [MaskFlags.all_valid]:
+            marks.append(None)
+        elif flags == [MaskFlags.nodata]:
+            marks.append(source.nodatavals[band - 1])
+        else:
+            return None
+    return marks
+
+
+def _where_marked(values: NDArray[Any], marks: Sequence[float | None]) -> NDArray[np.bool_] | np.bool_:
+    """(C, h, w) whether a value is the mark of its band."""
+    if all(mark is None for mark in marks):
+        return np.ma.nomask
+    if len(set(marks)) == 1:
+        return np.asarray(values == marks[0])
+    return np.stack([np.zeros(v.shape, bool) if m is None else v == m for v, m in zip(values, marks, strict=True)])
 
 
 def write_geotiff(

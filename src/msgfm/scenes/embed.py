@@ -17,6 +17,8 @@ from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.job import Job, Running, SceneInputs, open_job
 from msgfm.scenes.needs import digest_of_weights
+from msgfm.scenes.parts import tells_what_is_kept
+from msgfm.scenes.threads import model_threads
 from msgfm.scenes.vectors import Vectors, class_vectors, do_rows, feature_vectors, kept_windows
 from msgfm.scenes.windows_table import WindowsInfo, open_windows_table
 
@@ -63,17 +65,20 @@ def embed_scene(model: str, inputs: SceneInputs, out: Path, stage: int, running:
 def write_windows(job: Job, vectors: Vectors) -> Path:
     """Does the work, row of windows by row of windows, and writes the table."""
     parts = job.open_parts([], {})
-    done = do_rows(
-        job.scene.read,
-        vectors,
-        job.tiling,
-        parts.path,
-        batch_size=job.running.batch_size,
-        fill=job.running.fill,
-        clock=Clock(),
-    )
-    with closing(done):  # its thread ends before the scene is closed, whatever stops this one
-        watch(done, "predicting", job.tiling.height * job.tiling.width)
+    with model_threads(job.device) as threads:
+        done = do_rows(
+            job.scene.read,
+            vectors,
+            job.tiling,
+            parts.path,
+            batch_size=job.running.batch_size,
+            fill=job.running.fill,
+            threads=threads,
+            clock=Clock(),
+        )
+        # its threads end before the scene is closed, whatever stops this one
+        with tells_what_is_kept(job.out), closing(done):
+            watch(done, "predicting", job.tiling.height * job.tiling.width)
     facts: dict[str, Any] = {
         "model": job.model.name,
         "weights_sha256": digest_of_weights(job.model),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TypeVar, cast
 
 import numpy as np
@@ -21,15 +23,19 @@ Read = Callable[[int, int, int, int], Images]
 Predict = Callable[[Images], Image]
 """From (B, C, h, w) by key to (B, K, h, w)."""
 
+Batch = tuple[Sequence[int], Image]
+"""Windows of a row: the numbers of their columns, and what was predicted."""
+
 T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
 class Clock:
-    """Seconds that each stage was at work; stages run at the same time, so they may add up to more than the total."""
+    """Seconds that each stage was at work, of all its threads; they may add up to more than the total."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     windows: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -38,7 +44,14 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+            spent = time.perf_counter() - begun
+            with self._lock:
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+
+    def count(self, windows: int) -> None:
+        """Adds windows that were run."""
+        with self._lock:
+            self.windows += windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +95,7 @@ def sweep(
     channels: int,
     batch_size: int,
     fill: bool = False,
+    threads: int = 1,
     clock: Clock | None = None,
 ) -> Iterator[Piece]:
     """Predicts an area from top to bottom.
@@ -90,19 +104,20 @@ def sweep(
 
     Args:
         read: called by one thread alone.
-        predict: called in this one.
+        predict: called by `threads` threads at once.
         tiling: windows of the whole scene.
         area: what is wanted of it.
         channels: K of `predict`.
         batch_size: windows at once; of one row of windows.
         fill: whether one input with data is enough; else a pixel that lacks any of them has no data.
+        threads: that run the model.
         clock: where times are noted.
     """
     clock = clock or Clock()
     blender = Blender(tiling, area, channels)
     coverage = blender.coverage
-    for strip in ahead(read_strips(read, coverage, fill, clock)):
-        for columns, predicted in run_strip(strip, predict, coverage, batch_size, clock):
+    for strip, batches in run_strips(read, predict, coverage, batch_size, fill, threads, clock):
+        for columns, predicted in batches:
             with clock.measure("blending"):
                 for column, values in zip(columns, predicted, strict=True):
                     blender.add(strip.row, column, values)
@@ -112,21 +127,42 @@ def sweep(
         yield Piece(area=done, values=values, valid=valid[:, : done.right - done.left])
 
 
-def run_strip(
-    strip: Strip, predict: Predict, coverage: Coverage, batch_size: int, clock: Clock
-) -> Iterator[tuple[Sequence[int], Image]]:
-    """Runs the windows of a strip that have any data; gives the numbers of their columns, and what was predicted."""
-    wanted = [column for column in coverage.columns if strip.valid[:, coverage.place(column)].any()]
-    for first in range(0, len(wanted), batch_size):
-        columns = wanted[first : first + batch_size]
+def run_strips(
+    read: Read, predict: Predict, coverage: Coverage, batch_size: int, fill: bool, threads: int, clock: Clock
+) -> Iterator[tuple[Strip, Iterator[Batch]]]:
+    """Runs the rows of windows one after the other; gives each with what was predicted of its windows, in order.
+
+    The next strip is read while one is run, and its first windows are run while the last ones of the strip before are
+    waited for.
+    """
+
+    def run(strip: Strip, columns: Sequence[int]) -> Batch:
         images = {
             key: np.stack([image[:, :, coverage.place(column)] for column in columns])
             for key, image in strip.images.items()
         }
         with clock.measure("model"):
             predicted = predict(images)
-        clock.windows += len(columns)
-        yield columns, predicted
+        clock.count(len(columns))
+        return columns, predicted
+
+    def begin(pool: Executor) -> Iterator[tuple[Strip, deque[Future[Batch]]]]:
+        for strip in ahead(read_strips(read, coverage, fill, clock)):
+            wanted = [column for column in coverage.columns if strip.valid[:, coverage.place(column)].any()]
+            groups = [wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size)]
+            yield strip, deque(pool.submit(run, strip, columns) for columns in groups)
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for strip, batches in one_ahead(begin(pool)):
+                yield strip, _results(batches)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _results(batches: deque[Future[Batch]]) -> Iterator[Batch]:
+    while batches:  # none is held longer than it is used
+        yield batches.popleft().result()
 
 
 def read_strips(read: Read, coverage: Coverage, fill: bool, clock: Clock) -> Iterator[Strip]:
@@ -153,6 +189,15 @@ def has_data(images: Images, fill: bool) -> NDArray[np.bool_]:
     known = [np.isfinite(image).any(axis=0) for image in images.values()]
     combined: NDArray[np.bool_] = (np.logical_or if fill else np.logical_and).reduce(known)
     return combined
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Makes the next item before the last one is used."""
+    before: list[T] = []
+    for item in items:
+        yield from before
+        before = [item]
+    yield from before
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import msgfm
+from msgfm.data.memory import keep_freed_memory
 from msgfm.errors import InputError
 from msgfm.files import lock_folder, require_suffix, require_writable
 from msgfm.geo.tiling import Tiling
@@ -245,6 +246,7 @@ def open_job(
     Raises:
         InputError: inputs that do not fit the model or each other, or a result that is there already.
     """
+    keep_freed_memory()
     require_suffix(out, suffix)
     require_writable(out)
     stated = stated_span(inputs.taken) if inputs.taken else None

@@ -17,7 +17,7 @@ from msgfm.models.downstream import DownstreamModel
 from msgfm.models.msgfm import MsGFM
 from msgfm.models.tasks import Classification
 from msgfm.scenes.encoding import feature_stage
-from msgfm.scenes.engine import Clock, Image, Images, Read, ahead, read_strips, run_strip
+from msgfm.scenes.engine import Clock, Image, Images, Read, run_strips
 from msgfm.scenes.products import as_array, to_tensors
 from msgfm.scenes.windows_table import Windows
 
@@ -88,15 +88,23 @@ def rows_file(folder: Path, row: int, group: int) -> Path:
 
 
 def do_rows(
-    read: Read, vectors: Vectors, tiling: Tiling, folder: Path, *, batch_size: int, fill: bool, clock: Clock
+    read: Read,
+    vectors: Vectors,
+    tiling: Tiling,
+    folder: Path,
+    *,
+    batch_size: int,
+    fill: bool,
+    threads: int = 1,
+    clock: Clock,
 ) -> Generator[int, None, None]:
     """Does what is missing of a scene's rows of windows; gives numbers of pixels as they are done."""
     for number, columns in enumerate(cut_groups(tiling)):
         missing = [row for row in range(len(tiling.rows.starts)) if not rows_file(folder, row, number).is_file()]
         for rows in _in_sequence(missing):
             coverage = Coverage(tiling=tiling, rows=rows, columns=columns)
-            for strip in ahead(read_strips(read, coverage, fill, clock)):
-                found = list(run_strip(strip, vectors.predict, coverage, batch_size, clock))
+            for strip, batches in run_strips(read, vectors.predict, coverage, batch_size, fill, threads, clock):
+                found = list(batches)
                 numbers = [column for wanted, _ in found for column in wanted]
                 values = np.concatenate([np.empty((0, vectors.size), np.float32), *(values for _, values in found)])
                 _keep(rows_file(folder, strip.row, number), areas_of(tiling, strip.row, numbers), values)

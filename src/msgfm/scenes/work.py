@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from msgfm.data.memory import keep_freed_memory
 from msgfm.geo.cog import write_part
 from msgfm.geo.tiling import Area, Tiling
 from msgfm.scenes.engine import Clock, behind, sweep
@@ -18,6 +19,7 @@ from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.scenes.make import load_product
 from msgfm.scenes.parts import Arrays, Collector, PartsFolder, area_of, missing_runs
 from msgfm.scenes.products import Product, ProductOptions
+from msgfm.scenes.threads import model_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,36 +65,37 @@ def do_run(work: Work, run: Sequence[Area], product: Product, scene: Scene, cloc
                 write_part(work.parts.file(layer, part), array)
 
     collector = Collector(run, product.encode, write)
-    pieces = sweep(
-        product.reads(scene.read),
-        product.predict,
-        work.tiling,
-        area_of(run),
-        channels=product.channels,
-        batch_size=work.batch_size,
-        fill=work.fill,
-        clock=clock,
-    )
-    for piece in behind(pieces, collector.add):
-        yield piece.valid.size
+    with model_threads(work.device) as threads:
+        pieces = sweep(
+            product.reads(scene.read),
+            product.predict,
+            work.tiling,
+            area_of(run),
+            channels=product.channels,
+            batch_size=work.batch_size,
+            fill=work.fill,
+            threads=threads,
+            clock=clock,
+        )
+        for piece in behind(pieces, collector.add):
+            yield piece.valid.size
 
 
-def do_run_elsewhere(work: Work, run: Sequence[Area]) -> Clock:
+def do_run_elsewhere(work: Work, run: Sequence[Area]) -> None:
     """The same in another process, which loads the model and opens the scene once.
 
     Of a run that was lost with its worker, what that had finished is not done again.
     """
-    clock = Clock()
     with _TURN:
         product, scene = _opened(work)
         for rest in missing_runs([run], work.parts.has, 1):
-            for _ in do_run(work, rest, product, scene, clock):
+            for _ in do_run(work, rest, product, scene, Clock()):
                 pass
-    return clock
 
 
 @lru_cache(maxsize=1)
 def _opened(work: Work) -> tuple[Product, Scene]:
+    keep_freed_memory()
     product = load_product(
         work.model, work.target, work.request, work.options, torch.device(work.device), stage=work.stage
     )
