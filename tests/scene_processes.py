@@ -110,9 +110,10 @@ def parts(out: Path) -> int:
 def children(pid: int) -> dict[int, str]:
     """The processes that a process has started, and they in turn, with their command lines."""
     found: dict[int, str] = {}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found[int(child)] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
-        found |= children(int(child))
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):  # by the thread that started them
+        for child in listed.read_text().split():
+            found[int(child)] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+            found |= children(int(child))
     return found
 
 

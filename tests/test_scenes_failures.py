@@ -67,6 +67,7 @@ def test_a_full_disk(models, scene, tmp_path, disk_full_after, monkeypatch, shar
     done = list(parts_beside(out).glob("*.tif"))
     assert left_in(tmp_path) == [parts_beside(out).name] * bool(done)
     assert done or share == "part"
+    assert bool(done) == ("--resume goes on" in told)
     assert not [path.name for path in tmp_path.rglob("*.tmp*")]
     invoke(*command(models, scene, out), *more, "--resume")
     for layer in ("", "_probabilities", "_entropy"):
@@ -160,3 +161,13 @@ def test_images_that_do_not_fit_are_told_before_the_work(models, scene, tmp_path
     for text in expected:
         assert text in told
     assert left_in(tmp_path) == []
+
+
+def test_files_that_are_no_part_of_a_run_are_not_replaced(models, scene, tmp_path):
+    out = tmp_path / "water.tif"
+    for name in ("water.json", "water_entropy.tif", "water_entropy.qml"):
+        (tmp_path / name).write_text("mine")
+        assert f"{tmp_path / name} is there already" in refused(*command(models, scene, out), "--entropy")
+        assert (tmp_path / name).read_text() == "mine"
+        assert left_in(tmp_path) == [name]
+        (tmp_path / name).unlink()

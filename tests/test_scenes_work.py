@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -131,11 +132,14 @@ def test_the_scene_is_closed_when_nobody_reads_it_any_more(model, tmp_path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s2.tif"], "nothing was finished, nothing is left"
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "tcp://127.0.0.1:port"])
-def test_a_scheduler_that_is_not_there_is_told(model, tmp_path, monkeypatch, address):
-    monkeypatch.setattr("msgfm.scenes.execute._PATIENCE", "1s")
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "tcp://127.0.0.1:port", "silent"])
+def test_a_scheduler_that_does_not_answer_is_told(model, tmp_path, monkeypatch, address):
+    monkeypatch.setattr("msgfm.scenes.execute._PATIENCE_S", 1.0)
     scene = write(tmp_path / "s2.tif", reflectance(40, 40, count=13), names=S2, nodata=0)
     command = ["predict", model, "--sentinel2", scene, "--window", 32, "--out", tmp_path / "out.tif"]
-    told = refused(*command, "--dask", address)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes calls, and says nothing
+        if address == "silent":
+            address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        told = refused(*command, "--dask", address)
     assert f"--dask {address}: no scheduler answers there" in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s2.tif"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Generator, Sequence
 from concurrent.futures import as_completed
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from msgfm.data.processes import fresh_processes
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _RUNS_PER_WORKER = 4
 """Shorter runs are shared out more evenly, longer ones repeat fewer rows of windows."""
 _RETRIES = 3
-_PATIENCE = "10s"
+_PATIENCE_S = 10.0
 """With a scheduler that does not answer."""
 
 Run = Sequence[Area]
@@ -72,16 +74,24 @@ def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) ->
         from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise InputError("--dask needs Dask: pip install 'msgfm[dask]'") from error
-    cluster = None
-    try:
-        if scheduler == "local":
-            cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="ERROR"
-            )
-        client: Client = Client(cluster if cluster is not None else scheduler, timeout=_PATIENCE)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--dask {scheduler}: no scheduler answers there ({error})") from error
-    try:
+    with ExitStack() as opened:
+        try:
+            there: LocalCluster | str = scheduler
+            if scheduler == "local":
+                there = opened.enter_context(
+                    LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        silence_logs="ERROR",
+                    )
+                )
+            else:
+                asyncio.run(_greet(scheduler))
+            client: Client = opened.enter_context(Client(there, timeout=_PATIENCE_S))
+        except (OSError, ValueError) as error:
+            raise InputError(f"--dask {scheduler}: no scheduler answers there ({str(error) or 'silence'})") from error
         runs_of = {client.submit(do_run_elsewhere, work, run, retries=_RETRIES, pure=False): run for run in runs}
         for done in as_completed(list(runs_of)):
             try:
@@ -92,7 +102,11 @@ def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) ->
                     f"is done is kept: --resume"
                 ) from error
             yield pixels_of(runs_of[done])
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
+
+
+async def _greet(scheduler: str) -> None:
+    """Raises `TimeoutError` where somebody takes the call and says nothing: Dask's client would wait for ever."""
+    from distributed.comm.core import connect
+
+    greeted = await asyncio.wait_for(connect(scheduler, timeout=_PATIENCE_S), _PATIENCE_S)
+    greeted.abort()

@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,17 @@ def has_begun(out: Path) -> bool:
     """Whether a run of this result was stopped that had finished anything."""
     folder = parts_beside(out)
     return (folder / _PLAN).is_file() and any(path.suffix in _PARTS for path in folder.iterdir())
+
+
+@contextmanager
+def tells_what_is_kept(out: Path) -> Iterator[None]:
+    """Adds to what goes wrong in the block that a run can go on from what it has finished."""
+    try:
+        yield
+    except InputError as error:
+        if "--resume" in str(error) or not has_begun(out):
+            raise
+        raise InputError(f"{error}. What is done is kept: the same command with --resume goes on") from error
 
 
 def staged(out: Path) -> Path:

@@ -19,10 +19,10 @@ from msgfm.scenes.execute import do_here, do_in_processes, do_on_dask, pixels_of
 from msgfm.scenes.features import FeatureMap
 from msgfm.scenes.job import Job, Running, SceneInputs, open_job
 from msgfm.scenes.make import load_product
-from msgfm.scenes.parts import cut_parts, missing_runs
+from msgfm.scenes.parts import cut_parts, has_begun, missing_runs, tells_what_is_kept
 from msgfm.scenes.polygons import PolygonsWanted, require_polygon_suffix, write_polygons
 from msgfm.scenes.products import MAIN, Product, ProductOptions
-from msgfm.scenes.results import assemble_layer, describe_results, layer_path
+from msgfm.scenes.results import assemble_layer, describe_results, layer_path, require_none_of
 from msgfm.scenes.stac import PolygonsFile, said_polygons
 from msgfm.scenes.work import Work
 
@@ -122,6 +122,8 @@ def make_rasters(
 def _make_layers(job: Job, product: Product, options: ProductOptions, clock: Clock) -> dict[str, Path]:
     """The layers, part by part, and put together where the result is made."""
     parts = job.open_parts(list(product.layers), asdict(options))
+    if not (job.running.overwrite or has_begun(job.out)):
+        require_none_of(job.out, product.layers)
     pixel = sum(spec.bytes_per_pixel for spec in product.layers.values())
     stripes = cut_parts(job.tiling.height, job.tiling.width, pixel, job.step)
     running = job.running
@@ -144,9 +146,10 @@ def _make_layers(job: Job, product: Product, options: ProductOptions, clock: Clo
         done = do_in_processes(work, runs, running.workers)
     else:
         done = do_here(work, runs, product, job.scene, clock)
-    with closing(done):  # threads and processes end before the scene is closed, whatever stops this one
+    # threads and processes end before the scene is closed, whatever stops this one
+    with tells_what_is_kept(job.out), closing(done):
         watch(done, "predicting", sum(map(pixels_of, runs)))
-    with clock.measure("assembling"):
+    with clock.measure("assembling"), tells_what_is_kept(job.out):
         return {
             layer: assemble_layer(job.staged, layer, spec, parts, stripes) for layer, spec in product.layers.items()
         }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from msgfm.errors import InputError
 from msgfm.geo.cog import Part, assemble_cog
 from msgfm.geo.spec import RasterSpec
 from msgfm.geo.tiling import Area
 from msgfm.scenes.parts import PartsFolder
 from msgfm.scenes.products import MAIN
 from msgfm.scenes.stac import Origin, PolygonsFile, ResultFile, item_path, write_item
-from msgfm.scenes.style import write_style
+from msgfm.scenes.style import style_path, write_style
 
 _NATURAL = (("B04", "B03", "B02"), ("R", "G", "B"), ("red", "green", "blue"))
 """Bands that are shown as red, green and blue."""
@@ -33,6 +34,18 @@ def assemble_layer(
     ]
     assemble_cog(held, spec, layer_path(out, layer))
     return layer_path(out, layer)
+
+
+def require_none_of(out: Path, layers: Iterable[str]) -> None:
+    """Refuses to replace what lies where something beside a result is to go.
+
+    Raises:
+        InputError: a layer, a style or the item would be somebody's file.
+    """
+    rasters = [layer_path(out, layer) for layer in layers]
+    for path in (*rasters, *map(style_path, rasters), item_path(out)):
+        if path.exists():
+            raise InputError(f"{path} is there already; choose another --out, or replace it with --overwrite")
 
 
 def describe_results(
