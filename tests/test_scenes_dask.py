@@ -1,11 +1,10 @@
-"""Scenes on Dask in real processes: a worker that is killed in the middle, progress, schedulers that say nothing."""
+"""Scenes on Dask in real processes: a worker that is killed in the middle, progress, workers that end."""
 
 from __future__ import annotations
 
 import os
 import pty
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -74,11 +73,3 @@ def test_a_parent_that_is_killed_takes_its_workers_along(predict, tmp_path):
             time.sleep(0.01)
         assert len(left) >= 2
         assert not any(map(is_alive, left))
-
-
-def test_a_scheduler_that_says_nothing(predict, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        told = finish(*predict, "--out", tmp_path / "water.tif", "--dask", address, code=2)
-    assert f"--dask {address}: no scheduler answers there" in told
-    assert list(tmp_path.iterdir()) == []

@@ -171,3 +171,9 @@ def test_files_that_are_no_part_of_a_run_are_not_replaced(models, scene, tmp_pat
         assert (tmp_path / name).read_text() == "mine"
         assert left_in(tmp_path) == [name]
         (tmp_path / name).unlink()
+
+
+def test_polygons_that_a_killed_run_had_begun_are_not_left(models, scene, tmp_path):
+    (tmp_path / ".shapes.gpkg.123.tmp").write_bytes(b"half")
+    invoke(*command(models, scene, tmp_path / "water.tif"), "--polygons", tmp_path / "shapes.gpkg")
+    assert left_in(tmp_path) == ["shapes.gpkg", "water.json", "water.qml", "water.tif"]

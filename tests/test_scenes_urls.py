@@ -43,7 +43,7 @@ def command(model, place, out):
     return ["predict", model, "--sentinel2", place, "--window", 32, "--overlap", 0, "--out", out]
 
 
-@pytest.mark.parametrize("failure", [HANG, DROP, "404", "403", "500"])
+@pytest.mark.parametrize("failure", [pytest.param(HANG, marks=pytest.mark.slow), DROP, "404", "403", "500"])
 def test_a_server_that_stops_in_the_middle(model, files, tmp_path, monkeypatch, failure):
     cut_small(monkeypatch)
     for name, value in {"TIMEOUT": 1, "MAX_RETRY": 1, "RETRY_DELAY": 0.05}.items():

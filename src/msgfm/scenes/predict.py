@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from msgfm.errors import InputError
-from msgfm.files import require_writable
+from msgfm.files import remove_unfinished, require_writable
 from msgfm.models.pretrained import load_model_config, model_folder
 from msgfm.models.tasks import ChangeDetection, Segmentation
 from msgfm.progress import watch
@@ -102,7 +102,8 @@ def make_rasters(
     if polygons is not None:
         shapes = PolygonsFile(path=polygons.path, href=_href(polygons, job.out))
         if not (complete and _has_polygons(shapes, job.out)):
-            with clock.measure("polygons"):
+            remove_unfinished(polygons.path)  # by a run that was killed
+            with clock.measure("polygons"), tells_what_is_kept(job.out):
                 classes = product.layers[MAIN].classes
                 write_polygons(
                     files[MAIN],
