@@ -21,7 +21,7 @@ from msgfm.files import write_atomically
 from msgfm.training.checkpoint import load_checkpoint
 
 EPOCHS = 4
-STEPS = 6 * EPOCHS  # 12 images for training, about two squares of each in an epoch, by 4
+STEPS = 6 * EPOCHS  # 12 images for training, about two squares of each in an epoch, by 2 batches of 2
 _LOG = {"checkpoint_every_steps": 4, "keep_checkpoints": 2, "picture_every_steps": 7, "tensorboard": False}
 _TIMES = {"images_per_s", "data_wait"}
 
@@ -42,10 +42,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         write_task_data(folder / "data"),
         "restoration",
         epochs=EPOCHS,
+        batch_size=2,
         seeds=[4, 2],
         data={"manifest": str(folder / "data" / "task.parquet"), "image_size": 24, "sensor_dropout": 0.3},
         optim={"lr": 5e-3, "warmup_epochs": 1, "layer_decay": 0.7},
-        hardware={"accelerator": "cpu", "precision": "32-true", "num_workers": 0, "accumulate": 1},
+        hardware={"accelerator": "cpu", "precision": "32-true", "num_workers": 0, "accumulate": 2},
         log=_LOG,
     )
     run("finetune", recipe, f"out={folder / 'whole'}")
@@ -133,7 +134,7 @@ def test_resuming_with_other_settings_or_a_damaged_checkpoint_is_refused(whole: 
         "data.sensor_dropout=0": "data.sensor_dropout was 0.3 and is 0.0",
         "transfer=per_sensor": "model.transfer was 'stack' and is 'per_sensor'",
         "data.fraction=0.5": "samples.train was",
-        "hardware.accumulate=2": "hardware.accumulate was 1 and is 2",
+        "hardware.accumulate=1": "hardware.accumulate was 2 and is 1",
     }
     for change, named in changes.items():
         message = refused("finetune", whole.recipe, f"out={stopped}", change, "--resume")
