@@ -66,7 +66,7 @@ def predict(
     polygons: Annotated[
         Path | None, typer.Option(help="Polygons of the classes, too (.gpkg or .parquet).", show_default="none")
     ] = None,
-    min_area: Annotated[float, typer.Option(min=0, help="Of polygons, in square metres.")] = 0.0,
+    min_area: Annotated[float, typer.Option(min=0, help="Square metres; smaller polygons are left out.")] = 0.0,
     leave_out: Annotated[str, typer.Option(help="Class of which no polygons are wanted.", show_default="none")] = "",
     window: Window = None,
     overlap: Overlap = None,
