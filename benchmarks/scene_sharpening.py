@@ -32,22 +32,22 @@ def pan(data: Path, models: Path, out: Path) -> Table:
         places = (sensors[0], bands, sensors[1], grey)
         msgfm("predict", model, *places, "--out", made(out / f"results/{name}.tif"), "--overwrite")
     require_cogs(out / "results")
-    subset = ms_card.model_copy(update={"bands": tuple(ms_card.bands[i] for i in ms_card.indices_of(SHARPENED))})
-    truth, native, low = (torch.from_numpy(read_scene(subset, [path])[0]) for path in (fine[0], coarse[0], fine[0]))
+    subset = ms_card.select(SHARPENED)
+    native, truth = (torch.from_numpy(read_scene(subset, [path])[0]) for path in (coarse[0], fine[0]))
     greys = [torch.from_numpy(read_scene(pan_card, [path])[0]) for path in (coarse[1], fine[1])]
     results = [torch.from_numpy(read_scene(subset, [out / f"results/{name}.tif"])[0]) for name in ("reduced", "full")]
     size = [(grey.shape[1], grey.shape[2]) for grey in greys]
     made_of = {
         "model": results,
-        "bicubic": [bicubic(image, shape) for image, shape in zip((native, low), size, strict=True)],
-        "Brovey": [brovey(image, grey[0]) for image, grey in zip((native, low), greys, strict=True)],
+        "bicubic": [bicubic(image, shape) for image, shape in zip((native, truth), size, strict=True)],
+        "Brovey": [brovey(image, grey[0]) for image, grey in zip((native, truth), greys, strict=True)],
         "Gram-Schmidt adaptive": [
-            gram_schmidt_adaptive(image, grey[0]) for image, grey in zip((native, low), greys, strict=True)
+            gram_schmidt_adaptive(image, grey[0]) for image, grey in zip((native, truth), greys, strict=True)
         ],
     }
     rows = []
     for name, (reduced, full) in made_of.items():
-        quality = quality_without_reference(full, low, greys[1], low.shape[2] / full.shape[2])
+        quality = quality_without_reference(full, truth, greys[1], truth.shape[2] / full.shape[2])
         row = restored_scores(reduced.numpy(), truth.numpy(), ratio=0.5)
         rows.append([name, *row, *(f"{value:.3f}" for value in (quality.d_lambda, quality.d_s, quality.qnr))])
     draw_pan(out.with_suffix(".png"), made_of, native, truth, greys)
