@@ -42,6 +42,32 @@ def test_the_score_of_one_pixel_in_a_uniform_image_is_the_lowest_of_the_tests():
     np.testing.assert_allclose(cloudiness(spectrum(**values), SENTINEL2).numpy(), expected, rtol=1e-5)
 
 
+def over_squares(score: np.ndarray, side: int, reduce) -> np.ndarray:
+    """What `reduce` makes of the square around each pixel, as far as it lies in the image."""
+    half, (height, width) = side // 2, score.shape
+    squares = [
+        [score[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1] for x in range(width)]
+        for y in range(height)
+    ]
+    return np.array([[reduce(square) for square in row] for row in squares])
+
+
+def test_the_score_is_that_of_the_paper_pixel_by_pixel():
+    rng = np.random.default_rng(0)
+    image = (0.05 + 0.5 * rng.random((13, 20, 24))).astype(np.float32)
+    image[SENTINEL2.index_of("B10")] = 0.03 * rng.random((20, 24))
+    image[:, 12:] = 0.05 + 0.09 * image[:, 12:]  # between clear and cloudy by B01 + B10
+    blue, green, red, aerosol, cirrus, swir = (
+        image[SENTINEL2.index_of(band)].astype(float) for band in ("B02", "B03", "B04", "B01", "B10", "B11")
+    )
+    tests = [(blue - 0.1) / 0.4, (red + green + blue - 0.2) / 0.6, (aerosol - 0.1) / 0.2]
+    tests += [(aerosol + cirrus - 0.15) / 0.05, ((green - swir) / (green + swir) - 0.8) / -0.2]
+    closed = over_squares(over_squares(np.minimum.reduce(tests), 5, np.max), 5, np.min)
+    expected = over_squares(closed, 7, np.mean).clip(0, 1)
+    assert (expected > 0).mean() > 0.2 and len(np.unique(expected)) > 50
+    np.testing.assert_allclose(cloudiness(torch.from_numpy(image)[None], SENTINEL2)[0], expected, atol=1e-5)
+
+
 def test_bands_that_are_missing_say_nothing():
     with_cirrus = cloudiness(spectrum(**CLOUD), SENTINEL2)
     image = spectrum(**CLOUD)

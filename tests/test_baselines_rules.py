@@ -126,3 +126,10 @@ def test_the_ratio_may_be_given():
     native = torch.rand(1, 8, 6, 6) * 500
     fine = torch.from_numpy(resample(native[0].numpy(), (24, 24)))[None]
     torch.testing.assert_close(model({"worldview3": fine})[0], bicubic(native[0], (24, 24)), rtol=1e-3, atol=0.1)
+
+
+def test_the_ratio_is_that_of_the_coarsest_band():
+    cards = [load_sensor("worldview3").with_setting("RED.gsd_m", 0.62), load_sensor("worldview3_pan")]
+    config = describe(SHARPEN, PAN, sensors=cards, backbone={"kind": "rule", "rule": "brovey"})
+    coarse, fine = cards[0].bands[0].gsd_m, cards[1].bands[0].gsd_m
+    assert DownstreamModel(config).head.ratio == coarse / fine > 3
