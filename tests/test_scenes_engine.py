@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from msgfm.geo.tiling import Area, Axis, Tiling
-from msgfm.scenes.engine import Clock, ahead, behind, sweep
+from msgfm.scenes.engine import Clock, behind, sweep
 
 
 def read_from(images):
@@ -241,13 +241,16 @@ def test_every_pixel_is_read_once():
     assert (seen == 1).all()
 
 
-def test_an_error_in_either_thread_reaches_the_caller():
-    def broken():
-        yield 1
-        raise OSError("block 7")
+def test_an_error_while_reading_or_writing_reaches_the_caller():
+    tiling = Tiling(height=90, width=50, window=24, overlap=7)
+
+    def read(row, column, height, width):
+        if row > 50:
+            raise OSError("block 7")
+        return {"x": np.zeros((1, height, width), np.float32)}
 
     with pytest.raises(OSError, match="block 7"):
-        list(ahead(broken()))
+        list(sweep(read, lambda images: images["x"], tiling, whole(tiling), channels=1, batch_size=4, threads=2))
 
     def refuse(item):
         raise OSError("no space")

@@ -38,7 +38,9 @@ Window = Annotated[int | None, typer.Option(min=8, help="Side of a window in pix
 Overlap = Annotated[
     int | None, typer.Option(min=0, help="Of windows, in pixels.", show_default="a quarter of the window")
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Windows at once.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Windows at once, of each thread; default: 4 on a CPU, 32 on a GPU.")
+]
 Device = Annotated[str, typer.Option(help="As torch names it.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
 Dask = Annotated[str, typer.Option(help="Address of a Dask scheduler; `local` starts a cluster here of --workers.")]

@@ -71,7 +71,7 @@ def write_windows(job: Job, vectors: Vectors) -> Path:
             vectors,
             job.tiling,
             parts.path,
-            batch_size=job.running.batch_size,
+            batch_size=job.batch_size,
             fill=job.running.fill,
             threads=threads,
             clock=Clock(),

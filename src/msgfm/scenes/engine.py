@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def sweep(
     What comes out of an area does not depend on where others begin or end. Windows without any data are not run.
 
     Args:
-        read: called by one thread alone.
+        read: called in this thread.
         predict: called by `threads` threads at once.
         tiling: windows of the whole scene.
         area: what is wanted of it.
@@ -132,8 +132,8 @@ def run_strips(
 ) -> Iterator[tuple[Strip, Iterator[Batch]]]:
     """Runs the rows of windows one after the other; gives each with what was predicted of its windows, in order.
 
-    The next strip is read while one is run, and its first windows are run while the last ones of the strip before are
-    waited for.
+    The next strip is read while one is run, and its first windows are run before the last ones of the strip before are
+    used: two strips are held.
     """
 
     def run(strip: Strip, columns: Sequence[int]) -> Batch:
@@ -147,7 +147,7 @@ def run_strips(
         return columns, predicted
 
     def begin(pool: Executor) -> Iterator[tuple[Strip, deque[Future[Batch]]]]:
-        for strip in ahead(read_strips(read, coverage, fill, clock)):
+        for strip in read_strips(read, coverage, fill, clock):
             wanted = [column for column in coverage.columns if strip.valid[:, coverage.place(column)].any()]
             groups = [wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size)]
             yield strip, deque(pool.submit(run, strip, columns) for columns in groups)
@@ -198,16 +198,6 @@ def one_ahead(items: Iterator[T]) -> Iterator[T]:
         yield from before
         before = [item]
     yield from before
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """Makes the next item in a thread while the last one is used."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, items, cast(T, end))
-        while (item := pending.result()) is not end:
-            pending = pool.submit(next, items, cast(T, end))
-            yield item
 
 
 def behind(items: Iterator[T], use: Callable[[T], None]) -> Iterator[T]:

@@ -31,6 +31,10 @@ from msgfm.scenes.stac import Origin, said_plan
 _REMEDY = "choose another name, or replace it with --overwrite"
 
 
+_ON_CPU, _ON_GPU = 4, 32
+"""Windows at once: on a CPU more take more memory and no less time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SceneInputs:
     """What the user gives of a scene.
@@ -63,7 +67,7 @@ class Running:
     Args:
         window: side of a window in pixels; None is that of training.
         overlap: of neighbouring windows in pixels, at least; None is a quarter of the window.
-        batch_size: windows at once.
+        batch_size: windows at once, of each thread that runs the model; None is few on a CPU, more on a GPU.
         fill: whether one input with data is enough; else a pixel that lacks any of them has no data.
         device: `auto`, or as torch names it.
         workers: processes, or workers of a local Dask cluster.
@@ -74,7 +78,7 @@ class Running:
 
     window: int | None = None
     overlap: int | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
     fill: bool = False
     device: str = "auto"
     workers: int = 1
@@ -133,6 +137,11 @@ class Job:
         return replace(self, tiling=tiling, step=step)
 
     @property
+    def batch_size(self) -> int:
+        """Windows at once."""
+        return self.running.batch_size or (_ON_CPU if torch.device(self.device).type == "cpu" else _ON_GPU)
+
+    @property
     def staged(self) -> Path:
         """Where the result is made, and beside it what belongs to it, until `finish` moves all of it to its place."""
         return staged(self.out)
@@ -162,7 +171,7 @@ class Job:
             "inputs": self.scene.digest,
             **asdict(self.tiling),
             **settings,
-            "batch_size": self.running.batch_size,
+            "batch_size": self.batch_size,
             "fill": self.running.fill,
             "device": self.device,
         }

@@ -135,7 +135,7 @@ def _make_layers(job: Job, product: Product, options: ProductOptions, clock: Clo
         request=job.scene.request,
         options=options,
         tiling=job.tiling,
-        batch_size=running.batch_size,
+        batch_size=job.batch_size,
         fill=running.fill,
         device=job.device,
         parts=parts,
