@@ -146,7 +146,8 @@ def run_terratorch(model: Path, scene: Path, options: argparse.Namespace) -> dic
     stages: dict[str, float] = {}
 
     def forward(image: torch.Tensor, **_: Any) -> torch.Tensor:
-        return timed("model", lambda: loaded({"sentinel2": image}))
+        logits: torch.Tensor = timed("model", lambda: loaded({"sentinel2": image}))
+        return logits
 
     def timed(stage: str, work: Callable[[], Any]) -> Any:
         begun = time.perf_counter()
