@@ -77,6 +77,9 @@ def test_unknown_spreads() -> None:
     assert compared([0.9], [0.1]).best("m") is None  # one seed each: nobody knows
     assert compared([0.9], [0.1, 0.12]).best("m") == "0"  # as if it spread as the other
     assert compared([0.9], [0.1, 0.99]).best("m") is None
+    assert compared([0.9], [0.1, 0.1]).best("m") is None  # a rule is the same with every seed, what is trained is not
+    assert compared([0.9, 0.9], [0.1]).best("m") is None
+    assert compared([0.9, 0.91], [0.1, 0.1]).best("m") == "0"
     assert compared([0.9, 0.9]).best("m") is None  # nothing beside it
     assert compared([0.5, 0.5], [0.5, 0.5]).best("m") is None  # a tie
 
@@ -196,6 +199,13 @@ def test_one_seed_alone_can_be_named(tmp_path: Path) -> None:
     run("compare", tmp_path / "a" / "seed_0", tmp_path / "b" / "seed_0", "--out", tmp_path / "t.csv")
     rows = numbers_of(tmp_path / "t.csv")
     assert rows["a/seed_0", "accuracy"]["mean"] == "0.9" and rows["a/seed_0", "accuracy"]["std"] == ""
+
+
+def test_seeds_of_one_run_that_differ_are_named(tmp_path: Path) -> None:
+    write_seed(tmp_path / "r", 0, {"accuracy": 0.5}, seeds=(0, 1))
+    write_seed(tmp_path / "r", 1, {"accuracy": 0.5}, seeds=(0, 1), task=TASK | {"classes": ["forest", "water", "city"]})
+    assert "r and r" not in (message := refused("compare", tmp_path / "r"))
+    assert "town only in seed_0 of r and city only in seed_1 of r" in message
 
 
 def test_folds_are_seeds_of_one_run(tmp_path: Path) -> None:

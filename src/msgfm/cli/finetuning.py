@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from msgfm.cli.app import app, out, reports_input_errors
+from msgfm.cli.app import app, errors, out, reports_input_errors
 from msgfm.cli.recipes import find_recipe
 
 
@@ -44,11 +44,12 @@ def finetune(
 
         msgfm finetune my_recipe.yaml --resume
     """
-    from msgfm.config import load_config
-    from msgfm.training.finetuning.config import FinetuneConfig
     from msgfm.training.finetuning.finetune import finetune as run
+    from msgfm.training.finetuning.overrides import load_recipe
 
-    config = load_config(FinetuneConfig, find_recipe("finetune", recipe), overrides or [])
+    config, notes = load_recipe(find_recipe("finetune", recipe), overrides or [])
+    for note in notes:
+        errors.print(note, highlight=False)
     raise typer.Exit(run(config, resume=resume))
 
 

@@ -183,8 +183,14 @@ def _require_each_once(runs: Sequence[Run]) -> None:
 
 def _require_same_test(run: Run, first: Run, split: str) -> None:
     """Raises `InputError` where two numbers of these runs would not mean the same."""
+    reference = first.seeds[0]
     for seed in run.seeds:
-        _require_same_task(seed, first.seeds[0], run.name, first.name)
+        if run is first:  # which of its seeds are the odd ones
+            _require_same_task(
+                seed, reference, f"{seed.folder.name} of {run.name}", f"{reference.folder.name} of {run.name}"
+            )
+        else:
+            _require_same_task(seed, reference, run.name, first.name)
     _require_one_test(run, split)
     if {seed.truth for seed in run.seeds} != {seed.truth for seed in first.seeds}:
         raise InputError(

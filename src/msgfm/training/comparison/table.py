@@ -24,7 +24,7 @@ GROUPS: dict[str, Callable[[Seed], Mapping[str, Values]]] = {
 BOLD_RULE = (
     "Mean ± sample standard deviation over seeds. Bold: better than every other run's mean by more than the spreads of "
     "both together, sqrt(std² + std²); a run of one seed is taken to spread as much as the other, and nothing is bold "
-    "where neither spread is known."
+    "where neither spread is known, or the only one is 0, as that of a rule: it says nothing of what is trained."
 )
 
 
@@ -91,7 +91,7 @@ class Comparison:
 
 def _clearly_apart(one: Cell, other: Cell) -> bool:
     spreads = [cell.std for cell in (one, other) if not math.isnan(cell.std)]
-    if not spreads:
+    if len(spreads) < 2 and not any(spreads):
         return False
     return abs(one.mean - other.mean) > math.hypot(spreads[0], spreads[-1])
 

@@ -33,6 +33,7 @@ from msgfm.training.finetuning.full_resolution import evaluate_full_resolution
 from msgfm.training.finetuning.losses import LossOfModel
 from msgfm.training.finetuning.neighbours import with_neighbours
 from msgfm.training.finetuning.outcome import end_run, evaluate_split, is_ended, scores_table, write_facts
+from msgfm.training.finetuning.overrides import idle_settings
 from msgfm.training.finetuning.pictures import draw_predictions
 from msgfm.training.finetuning.plan import Plan, digest_of, make_plan, require_meaning, require_metric, seed_folder
 from msgfm.training.finetuning.prior import with_class_prior
@@ -136,6 +137,8 @@ def describe(console: Console, plan: Plan, model: DownstreamModel, report: Trans
         )
     for name, one in data.splits.items():
         console.print(f"  {name}: {len(one.samples)} samples, digest {data.digests[name]}", highlight=False)
+    for why, keys in idle_settings(config).items():
+        console.print(f"  {', '.join(keys)}: of no use {why}", highlight=False)
     for note in (*data.notes, *report.describe()):
         console.print(f"  {note}", highlight=False)
 
@@ -256,4 +259,7 @@ def _finish(
     console.print(scores_table(plan, scores))
     for message in state.bad:
         console.print(f"left out: {message}", highlight=False)
-    console.print(f"done: {plan.folder}  (open report.html there; load with msgfm.from_pretrained)")
+    left = "load with msgfm.from_pretrained"
+    if plan.config.method == "knn":
+        left = "neighbours are no model to load; msgfm evaluate scores them on other splits"
+    console.print(f"done: {plan.folder}  (open report.html there; {left})")

@@ -111,7 +111,7 @@ def scores_table(plan: Plan, scores: dict[str, SplitScores]) -> Table:
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for split, one in scores.items():
         table.add_row(split, str(one.images), *(_number(one.metrics, name) for name in columns))
-    if plan.config.paper:
+    if plan.config.paper and "test" in scores:
         paper = plan.config.paper
         table.add_row("paper", "", *(_number(paper, name) for name in columns))
     return table
