@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_downstream import make
 from small_swins import OWN, configure, randomised, same_weights
 from timm.layers import resize_rel_pos_bias_table_simple
 from torch import Tensor
@@ -198,6 +199,28 @@ def test_only_a_model_is_published(folder, tmp_path, monkeypatch):
     assert push_to_hub(folder, "me/x", private=True) == "https://hub/commit"
     files = ["README.md", "config.json", "missing_sensors_test.png", "model.safetensors"]
     assert calls == [("create", ("me/x", True)), ("upload", ("me/x", folder, files))]
+
+
+def test_another_configuration_that_fits_the_weights_is_refused(tmp_path: Path) -> None:
+    """Bands of inputs in another order, or another mean, would load and predict without a word."""
+    model = make("segmentation", transfer="stack")
+    save_pretrained(model, tmp_path)
+    path = tmp_path / "config.json"
+    header = json.loads(path.read_text())
+    path.write_text(json.dumps(header, indent=8, sort_keys=True))
+    msgfm.from_pretrained(tmp_path)  # the same, laid out otherwise
+    changed = json.loads(path.read_text())
+    changed["model"]["inputs"].reverse()
+    assert changed != header
+    path.write_text(json.dumps(changed))
+    with pytest.raises(
+        InputError, match=r"config\.json is not the configuration that .*model\.safetensors was written"
+    ):
+        msgfm.from_pretrained(tmp_path)
+    save_file(load_file(tmp_path / "model.safetensors"), tmp_path / "model.safetensors")
+    msgfm.from_pretrained(tmp_path)  # as earlier versions left them: no digest
+    path.write_text(json.dumps(header))
+    assert same_weights(msgfm.from_pretrained(tmp_path), model)
 
 
 # ---- another window -------------------------------------------------------------------------------------------------

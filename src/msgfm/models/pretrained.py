@@ -5,6 +5,7 @@ No pickle is read here. Weights load strictly; what a foreign checkpoint did not
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -21,7 +22,14 @@ from msgfm.files import write_atomically
 from msgfm.models.downstream import DownstreamConfig, DownstreamModel
 from msgfm.models.msgfm import MsGFM, MsGFMConfig
 from msgfm.models.swin import EncoderConfig
-from msgfm.models.weights import WEIGHTS, load_strictly, read_weights, resize_window_bias, write_weights
+from msgfm.models.weights import (
+    WEIGHTS,
+    load_strictly,
+    read_config_digest,
+    read_weights,
+    resize_window_bias,
+    write_weights,
+)
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -32,13 +40,14 @@ _PUBLISHED = [WEIGHTS, CONFIG, "run.json", "README.md", "recipe.yaml", "metrics.
 
 def save_pretrained(model: MsGFM | DownstreamModel, folder: Path) -> None:
     """Writes `model.safetensors`, then `config.json`, each in one piece."""
+    tree = config_to_dict(model.config)
     header = {
         "format_version": FORMAT_VERSION,
         "msgfm": msgfm.__version__,
         "kind": DOWNSTREAM if isinstance(model, DownstreamModel) else PRETRAINED,
-        "model": config_to_dict(model.config),
+        "model": tree,
     }
-    write_weights(model, folder)
+    write_weights(model, folder, config_digest=_digest_of(tree))
     with write_atomically(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(header, indent=1))
 
@@ -50,11 +59,8 @@ def load_model_config(folder: Path) -> MsGFMConfig | DownstreamConfig:
         InputError: not there, not JSON, or of another format version or kind.
     """
     path = folder / CONFIG
-    try:
-        header = json.loads(path.read_text())
-        version, model, kind = header["format_version"], header["model"], header.get("kind", PRETRAINED)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder} holds no msgfm model: cannot use {path} ({error})") from error
+    header = _read_header(folder)
+    version, model, kind = header["format_version"], header["model"], header.get("kind", PRETRAINED)
     if version != FORMAT_VERSION:
         raise InputError(f"{path} has format version {version}, this msgfm reads {FORMAT_VERSION}; update msgfm")
     if kind == PRETRAINED:
@@ -62,6 +68,37 @@ def load_model_config(folder: Path) -> MsGFMConfig | DownstreamConfig:
     if kind == DOWNSTREAM:
         return config_from_dict(DownstreamConfig, model, str(path))
     raise InputError(f"{path} is of kind {kind!r}, this msgfm reads {PRETRAINED} and {DOWNSTREAM}; update msgfm")
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        header: dict[str, Any] = json.loads(path.read_text())
+        header["format_version"], header["model"], header.get("kind")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder} holds no msgfm model: cannot use {path} ({error})") from error
+    return header
+
+
+def _digest_of(tree: Any) -> str:
+    """SHA-256 of a model's configuration, however its file is indented."""
+    # what JSON has no word for, as tuples, is first made what a reader of the file finds
+    text = json.dumps(json.loads(json.dumps(tree)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _require_own_config(folder: Path) -> None:
+    """Refuses a configuration that the weights were not written with: inputs in another order, say, would still fit.
+
+    Raises:
+        InputError: names both files.
+    """
+    written = read_config_digest(folder)
+    if written is not None and written != _digest_of(_read_header(folder)["model"]):
+        raise InputError(
+            f"{folder / CONFIG} is not the configuration that {folder / WEIGHTS} was written with, by the digest in "
+            f"it: one was changed, or they are of two models; copy both from one folder again"
+        )
 
 
 def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> MsGFM | DownstreamModel:
@@ -72,7 +109,8 @@ def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> Ms
         window_size: another attention window, for other image sizes; the position bias is interpolated.
 
     Raises:
-        InputError: no such folder or repository, or weights that are not those of its `config.json`.
+        InputError: no such folder or repository, or weights that are not those of its `config.json`, by
+            name and shape or by the digest of it that they were written with.
     """
     path = model_folder(folder)
     config = load_model_config(path)
@@ -83,6 +121,7 @@ def from_pretrained(folder: str | Path, *, window_size: int | None = None) -> Ms
         state = {name: resize_window_bias(name, tensor, window_size) for name, tensor in state.items()}
     model = MsGFM(config) if isinstance(config, MsGFMConfig) else DownstreamModel(config)
     load_strictly(model, state, str(path / WEIGHTS))
+    _require_own_config(path)
     return model.eval()
 
 
@@ -139,6 +178,7 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
     from huggingface_hub import HfApi
 
     load_model_config(folder)  # refuse to publish what nobody could load
+    _require_own_config(folder)
     api = HfApi()
     api.create_repo(repo_id, private=private, exist_ok=True)
     return str(api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=_PUBLISHED))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -22,14 +22,18 @@ WEIGHTS = "model.safetensors"
 _WRAPPERS = ("model", "state_dict", "teacher")
 
 
-def write_weights(model: nn.Module, folder: Path) -> None:
-    """Writes `model.safetensors` in one piece."""
+_CONFIG_DIGEST = "config_sha256"
+"""In the metadata of `model.safetensors`; one key alone, as their order in the file is left to chance."""
+
+
+def write_weights(model: nn.Module, folder: Path, *, config_digest: str | None = None) -> None:
+    """Writes `model.safetensors` in one piece, with the digest of the configuration that goes with it."""
     with write_atomically(folder / WEIGHTS) as temporary:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         temporary.touch()
         mode = temporary.stat().st_mode
         try:
-            save_file(state, temporary)
+            save_file(state, temporary, None if config_digest is None else {_CONFIG_DIGEST: config_digest})
             temporary.chmod(mode)  # safetensors leaves a file that its owner alone can read
         except SafetensorError as error:  # how a full disk shows here
             raise OSError(str(error)) from error
@@ -43,6 +47,19 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """
     try:
         return load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {folder / WEIGHTS}: {error}; copy or download it again") from error
+
+
+def read_config_digest(folder: Path) -> str | None:
+    """The digest that `write_weights` was given; None of weights of earlier versions.
+
+    Raises:
+        InputError: not there, or damaged.
+    """
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            return (file.metadata() or {}).get(_CONFIG_DIGEST)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read {folder / WEIGHTS}: {error}; copy or download it again") from error
 

@@ -122,7 +122,10 @@ def open_windows_table(path: Path, info: WindowsInfo) -> Iterator[WindowsTable]:
     """
     taken = [*_PLACE, GEOMETRY, *info.names]
     if twice := sorted({name for name in taken if taken.count(name) > 1}):
-        raise InputError(f"{path} would have two columns {twice[0]!r}; rename that class in the model's config.json")
+        raise InputError(
+            f"{path} would have two columns {twice[0]!r}: every table has one, and a class of the model is called so; "
+            f"fine-tune with another name for it"
+        )
     fields = [pa.field(name, pa.int32()) for name in _PLACE]
     if info.names:
         fields += [pa.field(name, pa.float32()) for name in info.names]
