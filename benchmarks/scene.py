@@ -6,8 +6,8 @@
 A made-up Sentinel-2 scene of 13 bands, as a GeoTIFF; a segmentation model of the `tiny` encoder, 10 classes, random
 weights; the same windows (side, step, and the border of each that is thrown away) for both. Each measurement is a
 process of its own, from the file to the written class map, rounds interleaved; medians are shown. The clock begins
-when libraries and model are loaded; peak memory is that of the whole process. `model alone` is what as many windows
-take on as many threads when nothing else is done: no engine can be faster.
+when libraries and model are loaded; peak memory is that of the whole process, and what does not fit fails. `model
+alone` is what as many windows take on as many threads when nothing else is done: no engine can be faster.
 
 TerraTorch's function takes an array and gives one: the file is read by rasterio at once, as float32, and the class map
 written as a GeoTIFF without overviews, which is less than is done here. It is given logits and spared the softmax.
@@ -48,6 +48,7 @@ from msgfm.sensors import load_sensor
 CLASSES = 10
 GSD_M = 10
 BLOCK = 512
+LEFT_BYTES = 2**30
 WAYS = ("model alone", "msgfm", "TerraTorch")
 
 
@@ -201,11 +202,19 @@ def measure(way: str, size: int, options: argparse.Namespace) -> dict[str, Any]:
     own = ["--one", way, "--sizes", str(size)] + ([] if options.terratorch_padding else ["--no-terratorch-padding"])
     for name in ("work", "window", "overlap", "batch_size", "threads", "model_batches"):
         own += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    done = subprocess.run([sys.executable, __file__, *own], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, __file__, *own], capture_output=True, text=True, check=False, preexec_fn=leave_some_memory
+    )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return {"failed": f"ended with {done.returncode}: {reason}"}
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def leave_some_memory() -> None:
+    """What does not fit into this machine's memory fails, rather than take others with it."""
+    free = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+    resource.setrlimit(resource.RLIMIT_DATA, (int(free.split()[1]) * 1024 - LEFT_BYTES,) * 2)
 
 
 def measure_here(options: argparse.Namespace) -> None:
