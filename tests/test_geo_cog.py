@@ -11,7 +11,8 @@ from rasterio.errors import RasterioError
 from rio_cogeo.cogeo import cog_validate
 
 from msgfm.errors import InputError
-from msgfm.geo.cog import Part, _require_whole, assemble_cog, write_part
+from msgfm.geo.cog import Part, assemble_cog, write_part
+from msgfm.geo.cog_blocks import require_deflated_blocks, require_framed_blocks
 from msgfm.geo.grid import Grid
 from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
 
@@ -32,6 +33,12 @@ def reflectance(height, width, **changes):
         StoredBand(name="B10", unit="K", scale=0.01, offset=10000),
     )
     return RasterSpec(**{"grid": grid(height, width), "dtype": "uint16", "bands": bands, "nodata": 0} | changes)
+
+
+def features(height, width, count=40, **changes):
+    """So many bands that each gets blocks of its own."""
+    bands = tuple(StoredBand(name=f"f{i}", unit="K", scale=0.5, offset=i) for i in range(count))
+    return RasterSpec(**{"grid": grid(height, width), "dtype": "float32", "bands": bands, "nodata": np.nan} | changes)
 
 
 def classes(height, width):
@@ -86,13 +93,56 @@ def test_pixels_and_everything_said_of_them_survive(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["result.tif"]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (16, 700), (513, 512), (600, 1100)])
-@pytest.mark.parametrize("make", [reflectance, classes])
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [(make, size) for make in (reflectance, classes) for size in ((1, 1), (16, 700), (513, 512), (600, 1100))]
+    + [(features, size) for size in ((1, 1), (16, 300), (257, 256))],
+)
 def test_what_comes_out_is_a_valid_cloud_optimised_geotiff(tmp_path, size, make):
     out, array = assembled(tmp_path, make(*size), rows=128)
     valid, errors, notes = cog_validate(out, strict=True)
     assert valid, (errors, notes)
     with rasterio.open(out) as found:
+        np.testing.assert_array_equal(found.read(), array)
+
+
+def test_many_bands_have_blocks_of_their_own_and_say_all_that_few_say(tmp_path):
+    few, many = (features(300, 300, count, tags={"model": "a <b>"}) for count in (37, 38))
+    found = {}
+    for spec in (few, many):
+        folder = tmp_path / str(len(spec.bands))
+        folder.mkdir()
+        out, array = assembled(folder, spec)
+        assert [path.name for path in folder.iterdir() if path.is_file()] == ["result.tif"]
+        with rasterio.open(out) as source:
+            np.testing.assert_array_equal(source.read(), array)
+            structure = source.tags(ns="IMAGE_STRUCTURE")
+            found[structure["INTERLEAVE"]] = (
+                (source.crs, source.transform, source.tags(), source.overviews(1), source.block_shapes[0]),
+                (structure["COMPRESSION"], structure["PREDICTOR"], str(source.nodatavals[0])),
+                (source.descriptions[:37], source.units[:37], source.scales[:37], source.offsets[:37]),
+                source.colorinterp[:37],
+            )
+    assert found["PIXEL"] == found["BAND"]
+
+
+def test_overviews_of_many_bands_are_means_of_what_has_data(tmp_path):
+    spec = features(300, 270, 38)
+    array = random_array(spec)
+    array[:, 0, :2] = np.nan
+    out, _ = assembled(tmp_path, spec, array)
+    with rasterio.open(out, overview_level=0) as found:
+        half = found.read()
+    blocks = array.reshape(38, 150, 2, 135, 2).swapaxes(2, 3).reshape(38, 150, 135, 4)
+    np.testing.assert_allclose(half, np.nanmean(blocks, axis=3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float64"])
+def test_many_bands_of_every_type_survive(tmp_path, dtype):
+    count = 160 // np.dtype(dtype).itemsize
+    out, array = assembled(tmp_path, features(300, 270, count, dtype=dtype, nodata=0), rows=77, columns=100)
+    with rasterio.open(out) as found:
+        assert found.dtypes[0] == dtype and found.profile["interleave"] == "band"
         np.testing.assert_array_equal(found.read(), array)
 
 
@@ -127,8 +177,8 @@ def test_overviews_of_classes_are_the_most_frequent_class(tmp_path):
         np.testing.assert_array_equal(found.read(1), coarse)
 
 
-def test_bytes_do_not_depend_on_how_a_raster_was_cut(tmp_path):
-    spec = reflectance(600, 1100)
+@pytest.mark.parametrize("spec", [reflectance(600, 1100), features(300, 350)])
+def test_bytes_do_not_depend_on_how_a_raster_was_cut(tmp_path, spec):
     digests = set()
     for i, cuts in enumerate([{"rows": 192}, {"rows": 600, "columns": 1100}, {"rows": 77, "columns": 333}]):
         folder = tmp_path / str(i)
@@ -189,8 +239,8 @@ def test_a_part_that_is_damaged_or_of_another_kind_is_told(tmp_path):
     assert not (tmp_path / "result.tif").exists()
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, disk_full_after):
-    spec = reflectance(600, 600)
+@pytest.mark.parametrize("spec", [reflectance(600, 600), features(300, 300)])
+def test_a_full_disk_leaves_nothing(tmp_path, disk_full_after, spec):
     out, array = assembled(tmp_path, spec)
     size = out.stat().st_size
     before = tmp_path / "before.tif"
@@ -200,16 +250,28 @@ def test_a_full_disk_leaves_nothing(tmp_path, disk_full_after):
         with disk_full_after(int(size * share)), pytest.raises(InputError, match=r"before\.tif.*(space|disk)"):
             assemble_cog(parts, spec, before)
         assert before.read_text() == "before"
-        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"result.tif", "before.tif"}
+        assert {path.name for path in tmp_path.iterdir()} == {"result.tif", "before.tif", "parts"}
 
 
 def test_a_block_that_was_not_written_is_noticed(tmp_path):
     out, _ = assembled(tmp_path, reflectance(600, 1100))
-    _require_whole(out)
+    require_framed_blocks(out)
     content = out.read_bytes()
     with rasterio.open(out, overview_level=0) as overview:
         offset, size = (int(overview.get_tag_item(f"BLOCK_{what}_1_0", "TIFF", 1)) for what in ("OFFSET", "SIZE"))
     for broken in (content[:-1], content[: offset - 4] + bytes(size + 8) + content[offset + size + 4 :]):
         out.write_bytes(broken)
         with pytest.raises(RasterioError, match="cut off"):
-            _require_whole(out)
+            require_framed_blocks(out)
+
+
+def test_a_block_of_one_band_that_was_not_written_is_noticed(tmp_path):
+    out, _ = assembled(tmp_path, features(300, 600))
+    require_deflated_blocks(out)
+    content = out.read_bytes()
+    with rasterio.open(out, overview_level=0) as overview:
+        offset, size = (int(overview.get_tag_item(f"BLOCK_{what}_1_0", "TIFF", 40)) for what in ("OFFSET", "SIZE"))
+    for broken in (content[:-1], content[:offset] + bytes(size) + content[offset + size :]):
+        out.write_bytes(broken)
+        with pytest.raises(RasterioError, match="cut off"):
+            require_deflated_blocks(out)

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-from xml.sax.saxutils import escape, quoteattr
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what `copy` raises
-from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from msgfm.errors import InputError
 from msgfm.files import write_atomically
+from msgfm.geo.cog_blocks import require_framed_blocks
+from msgfm.geo.cog_by_band import write_by_band
 from msgfm.geo.raster import LOCAL_OPTIONS, gdal_type, quiet
-from msgfm.geo.spec import RasterSpec, class_tags
+from msgfm.geo.spec import RasterSpec
+from msgfm.geo.virtual import virtual_raster
 from msgfm.progress import show_size
 
 _PART_BLOCK = 64, 256  # height and width of a block of a part; parts are mostly multiples of it high
 _CACHE = 64 * 2**20  # bytes: rasterio takes bytes for GDAL_CACHEMAX
 _OPEN_PARTS = 16  # at once: each holds a block; a block of an overview is made of some ten
 _THREADS = 4  # each holds some blocks
+_SMALLEST, _BLOCK = 256, 512  # sides of a block of the result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,7 @@ def write_part(path: Path, array: NDArray[Any]) -> None:
         "height": height,
         "width": width,
         "dtype": array.dtype.name,
-        "interleave": "pixel",  # as in the result
+        "interleave": "band" if _is_by_band(array.dtype.itemsize * count) else "pixel",  # as in the result
         "tiled": True,
         "blockxsize": _PART_BLOCK[1],
         "blockysize": min(_PART_BLOCK[0], math.ceil(height / 16) * 16),
@@ -72,7 +77,10 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
     """Puts parts together to a cloud-optimised GeoTIFF with overviews.
 
     Overviews of classes are the most frequent class, of measurements the mean, both of pixels that have data. The
-    same parts always give the same bytes. Beside the result lies a temporary file for as long as it takes.
+    same parts always give the same bytes. Beside the result lie temporary files for as long as it takes.
+
+    Bands lie side by side in a block of the result, pixel by pixel, unless there are so many that what one block of an
+    overview is made of does not fit into the cache (more than 37 of float32): then each band has blocks of its own.
 
     Args:
         parts: files of `write_part` of the type and bands of `spec`, which cover its grid, each pixel once.
@@ -86,6 +94,64 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
     _require_cover(parts, spec)
     for part in parts:
         _require_part(part, spec)
+    threads = min(_THREADS, len(os.sched_getaffinity(0)))
+    with write_atomically(out) as temporary, _tells_what_gdal_says(out):
+        if _is_by_band(spec.bytes_per_pixel):
+            with (
+                TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp") as folder,
+                show_size(whole := Path(folder) / "whole.raw", temporary, what=f"writing {out.name}"),
+            ):
+                _gather(parts, spec, whole)
+                write_by_band(whole, spec, _side(spec, _SMALLEST), _CACHE, threads, temporary)
+        else:
+            _write_by_pixel(parts, spec, threads, temporary, f"writing {out.name}")
+
+
+@contextmanager
+def _tells_what_gdal_says(out: Path) -> Iterator[None]:
+    try:
+        yield
+    # SystemError: rasterio's word for a failure without a message of GDAL
+    except (RasterioError, CPLE_BaseError, SystemError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(
+            f"cannot write {out}: {reason}; is the disk full? Free some space or choose another folder (what was "
+            f"there before is untouched)"
+        ) from error
+
+
+def _is_by_band(bytes_per_pixel: int) -> bool:
+    """Whether bands have blocks of their own: those of all bands together would be too large to work with."""
+    return _made_of(_SMALLEST) * bytes_per_pixel > _CACHE
+
+
+def _made_of(block: int) -> int:
+    """Pixels that a block of an overview is made of, in whole blocks of parts."""
+    return (2 * block + _PART_BLOCK[0]) * (2 * block + _PART_BLOCK[1])
+
+
+def _gather(parts: Sequence[Part], spec: RasterSpec, whole: Path) -> None:
+    """Writes the numbers of all parts as one array (bands, h, w).
+
+    So GDAL neither opens every part for every band nor holds a list of parts for each of them.
+    """
+    height, width = spec.grid.height, spec.grid.width
+    kind = np.dtype(spec.dtype).newbyteorder("<")
+    with whole.open("wb", buffering=0) as file:
+        for part in parts:
+            with quiet(LOCAL_OPTIONS), rasterio.open(part.path) as source:
+                array = np.ascontiguousarray(source.read(), kind)
+            # rows of a part that is as wide as the whole follow each other
+            rows = 1 if part.width == width else part.height
+            for band, image in enumerate(array):
+                for row, piece in enumerate(image.reshape(rows, -1)):
+                    place = (band * height + part.row + row) * width + part.column
+                    file.seek(place * kind.itemsize)
+                    file.write(piece.data)
+
+
+def _write_by_pixel(parts: Sequence[Part], spec: RasterSpec, threads: int, out: Path, what: str) -> None:
+    """All bands of a pixel side by side, by GDAL's driver for cloud-optimised GeoTIFFs."""
     block = _block_size(spec)
     options = {
         "COMPRESS": "DEFLATE",  # what every reader knows
@@ -95,35 +161,47 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
         "BLOCKSIZE": str(block),
         "BIGTIFF": "IF_SAFER",
         "OVERVIEW_RESAMPLING": "MODE" if spec.classes else "AVERAGE",
-        "NUM_THREADS": str(min(_THREADS, len(os.sched_getaffinity(0)))),
+        "NUM_THREADS": str(threads),
     }
-    with write_atomically(out) as temporary:
-        leftover = temporary.with_name(f"{temporary.name}.ovr.tmp")  # GDAL's own, while it makes overviews
-        try:
-            with (
-                quiet(LOCAL_OPTIONS | _limits(block, spec)),
-                MemoryFile(_virtual_raster(parts, spec).encode(), ext=".vrt") as source,
-                show_size(temporary, leftover, what=f"writing {out.name}"),
-            ):
-                copy(source.name, temporary, driver="COG", **options)
-                _require_whole(temporary)
-        # SystemError: rasterio's word for a failure without a message of GDAL
-        except (RasterioError, CPLE_BaseError, SystemError) as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise InputError(
-                f"cannot write {out}: {reason}; is the disk full? Free some space or choose another folder (what was "
-                f"there before is untouched)"
-            ) from error
-        finally:
-            leftover.unlink(missing_ok=True)
+    # without `PIXEL` overviews are made band by band, and every block is read once for each
+    text = virtual_raster(spec, lambda band: _sources(parts, spec, band), interleave="PIXEL")
+    leftover = out.with_name(f"{out.name}.ovr.tmp")  # GDAL's own, while it makes overviews
+    try:
+        with (
+            quiet(LOCAL_OPTIONS | _limits(block, spec)),
+            MemoryFile(text.encode(), ext=".vrt") as source,
+            show_size(out, leftover, what=what),
+        ):
+            copy(source.name, out, driver="COG", **options)
+            require_framed_blocks(out)
+    finally:
+        leftover.unlink(missing_ok=True)
+
+
+def _sources(parts: Sequence[Part], spec: RasterSpec, band: int) -> Iterator[str]:
+    kind = gdal_type(spec.dtype)
+    for part in parts:
+        yield (
+            f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(part.path.absolute()))}</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand>"
+            f'<SourceProperties RasterXSize="{part.width}" RasterYSize="{part.height}" DataType="{kind}" '
+            f'BlockXSize="{_PART_BLOCK[1]}" BlockYSize="{_PART_BLOCK[0]}"/>'
+            f'<SrcRect xOff="0" yOff="0" xSize="{part.width}" ySize="{part.height}"/>'
+            f'<DstRect xOff="{part.column}" yOff="{part.row}" xSize="{part.width}" ySize="{part.height}"/>'
+            f"</SimpleSource>"
+        )
 
 
 def _block_size(spec: RasterSpec) -> int:
     """The side of a block: the largest for which what one block of an overview is made of fits into the cache."""
-    block = 512
-    while block > 128 and (2 * block + _PART_BLOCK[0]) * (2 * block + _PART_BLOCK[1]) * spec.bytes_per_pixel > _CACHE:
+    block = _BLOCK
+    while block > _SMALLEST and _made_of(block) * spec.bytes_per_pixel > _CACHE:
         block //= 2
-    # one block wide and several high would look like strips to who judges by the shape of a block, as rio-cogeo does
+    return _side(spec, block)
+
+
+def _side(spec: RasterSpec, block: int) -> int:
+    """One block wide and several high would look like strips to who judges by a block's shape, as rio-cogeo does."""
     return block if spec.grid.width != block else block // 2
 
 
@@ -174,97 +252,3 @@ def _require_part(part: Part, spec: RasterSpec) -> None:
             f"the part {part.path} has (bands, height, width, type) {found}, expected {expected}; begin anew with "
             f"--overwrite"
         )
-
-
-def _require_whole(path: Path) -> None:
-    """Looks whether every block has arrived: GDAL may leave out what does not fit on the disk, and not say so.
-
-    In a cloud-optimised GeoTIFF of GDAL a block's size stands before it, and its last four bytes again after it.
-
-    Raises:
-        RasterioError: one has not.
-    """
-    with rasterio.open(path) as written:
-        levels = len(written.overviews(1))
-    with path.open("rb") as file:
-        for options in ({}, *({"overview_level": level} for level in range(levels))):
-            with rasterio.open(path, **options) as level:
-                rows, columns = (
-                    math.ceil(side / block) for side, block in zip(level.shape, level.block_shapes[0], strict=True)
-                )
-                for place in (f"{column}_{row}" for row in range(rows) for column in range(columns)):
-                    offset, size = (
-                        level.get_tag_item(f"BLOCK_{what}_{place}", "TIFF", 1) for what in ("OFFSET", "SIZE")
-                    )
-                    if offset is None or size is None or not _has_block(file, int(offset), int(size)):
-                        raise RasterioError("the file is cut off")
-
-
-def _has_block(file: BinaryIO, offset: int, size: int) -> bool:
-    file.seek(offset - 4)
-    before = file.read(4)
-    file.seek(offset + size - 4)
-    end = file.read(8)
-    return len(end) == 8 and int.from_bytes(before, "little") == size and end[:4] == end[4:]
-
-
-def _virtual_raster(parts: Sequence[Part], spec: RasterSpec) -> str:
-    """What GDAL calls a VRT: parts as one raster, with what is to be said of it."""
-    grid = spec.grid
-    lines = [f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">']
-    if grid.crs:
-        transform = ", ".join(f"{number:.17g}" for number in grid.transform.to_gdal())
-        lines.append(f"<SRS>{escape(CRS.from_user_input(grid.crs).to_wkt())}</SRS>")
-        lines.append(f"<GeoTransform>{transform}</GeoTransform>")
-    items = [f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in sorted(_tags(spec).items())]
-    lines.append(f"<Metadata>{''.join(items)}</Metadata>")
-    # without it overviews are made band by band, and every block is read once for each
-    lines.append('<Metadata domain="IMAGE_STRUCTURE"><MDI key="INTERLEAVE">PIXEL</MDI></Metadata>')
-    for band in range(1, len(spec.bands) + 1):
-        lines += _virtual_band(parts, spec, band)
-    return "\n".join([*lines, "</VRTDataset>"])
-
-
-def _tags(spec: RasterSpec) -> dict[str, str]:
-    return {"AREA_OR_POINT": "Area", **class_tags(spec.classes), **spec.tags}
-
-
-def _virtual_band(parts: Sequence[Part], spec: RasterSpec, band: int) -> list[str]:
-    told = spec.bands[band - 1]
-    kind = gdal_type(spec.dtype)
-    lines = [f'<VRTRasterBand dataType="{kind}" band="{band}">']
-    lines.append(f"<Description>{escape(told.name)}</Description>")
-    if spec.nodata is not None:
-        lines.append(f"<NoDataValue>{spec.nodata:.17g}</NoDataValue>")
-    if told.unit:
-        lines.append(f"<UnitType>{escape(told.unit)}</UnitType>")
-    if (told.scale, told.offset) != (1.0, 0.0):
-        # GDAL: value = stored * scale + offset
-        lines.append(f"<Offset>{told.offset * told.scale:.17g}</Offset><Scale>{told.scale:.17g}</Scale>")
-    if spec.classes and spec.dtype in ("uint8", "uint16"):  # what a TIFF's palette can be of
-        lines.append(f"<ColorInterp>Palette</ColorInterp>{_colour_table(spec)}")
-    else:
-        lines.append("<ColorInterp>Gray</ColorInterp>" if band == 1 else "<ColorInterp>Undefined</ColorInterp>")
-    for part in parts:
-        lines.append(
-            f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(part.path.absolute()))}</SourceFilename>'
-            f"<SourceBand>{band}</SourceBand>"
-            f'<SourceProperties RasterXSize="{part.width}" RasterYSize="{part.height}" DataType="{kind}" '
-            f'BlockXSize="{_PART_BLOCK[1]}" BlockYSize="{_PART_BLOCK[0]}"/>'
-            f'<SrcRect xOff="0" yOff="0" xSize="{part.width}" ySize="{part.height}"/>'
-            f'<DstRect xOff="{part.column}" yOff="{part.row}" xSize="{part.width}" ySize="{part.height}"/>'
-            f"</SimpleSource>"
-        )
-    return [*lines, "</VRTRasterBand>"]
-
-
-def _colour_table(spec: RasterSpec) -> str:
-    colours = {one.value: one.colour for one in spec.classes}
-    table = (colours.get(value) for value in range(max(colours) + 1))
-    entries = (
-        '<Entry c1="0" c2="0" c3="0" c4="0"/>'
-        if colour is None
-        else f'<Entry c1="{colour[0]}" c2="{colour[1]}" c3="{colour[2]}" c4="255"/>'
-        for colour in table
-    )
-    return f"<ColorTable>{''.join(entries)}</ColorTable>"
