@@ -42,6 +42,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/pretrain_step.py
 	$(BIN)/python benchmarks/data_loading.py
 	$(BIN)/python benchmarks/synthetic_world.py
+	$(BIN)/python benchmarks/scene.py
 	if test -d "$(REAL_DATA)"; then $(BIN)/python benchmarks/input_contract.py "$(REAL_DATA)" \
 	    && $(BIN)/python benchmarks/shard_codecs.py "$(REAL_DATA)"/SEN12MS-CR/*/*/*_s2_*.tif; \
 	    else echo "no real images in $(REAL_DATA): input_contract.py and shard_codecs.py are left out"; fi
