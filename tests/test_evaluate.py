@@ -63,6 +63,20 @@ def test_a_further_split_is_scored_under_its_name(run_folder: Path, tmp_path: Pa
     assert facts["data"]["samples"] == {"train": 12, "val": 3, "test": 4}
 
 
+def test_a_manifest_that_lies_elsewhere_is_asked_for(
+    run_folder: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
+    recipe = (copy / "recipe.yaml").read_text()
+    (copy / "recipe.yaml").write_text(recipe.replace(str(manifest), manifest.name))
+    monkeypatch.chdir(tmp_path)
+    message = refused("evaluate", copy)
+    assert "no manifest task.parquet in" in message and "data.manifest=PATH" in message
+    assert "msgfm data index" not in message
+    monkeypatch.chdir(manifest.parent)
+    run("evaluate", copy)
+
+
 def test_every_subset_of_the_sensors_is_scored(run_folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run_folder / "seed_0", tmp_path / "seed_0")
     pretrained = pretrain_small(tmp_path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from msgfm.data.records import Sample
 from msgfm.data.tasks import TaskData
+from msgfm.errors import InputError
 from msgfm.models.tasks import Restoration
 from msgfm.sensors import load_sensor
 from msgfm.training.finetuning.predicting import Predicted, Predictor
@@ -51,6 +52,20 @@ def test_the_share_under_clouds_is_that_of_the_image(clouded: Path, size: int) -
     task = Restoration.model_validate({"target": "sentinel2", "over": "sentinel2@cloudy"})
     data = load(clouded, task, "sentinel2@cloudy", image_size=size, train="test", val=None)
     assert predict(data, task, "sentinel2@cloudy").clouds == pytest.approx(40 / 140)
+
+
+def test_a_square_larger_than_every_image_is_told_and_one_larger_by_far_refused(clouded: Path) -> None:
+    task = Restoration.model_validate({"target": "sentinel2", "over": "sentinel2@cloudy"})
+    settings = {"train": "test", "val": None}
+    assert load(clouded, task, "sentinel2@cloudy", image_size=WIDTH, **settings).notes == ()
+    (note,) = load(clouded, task, "sentinel2@cloudy", image_size=WIDTH + 1, **settings).notes
+    assert "data.image_size of 21 px is larger than every image (the largest has 20 px a side)" in note
+    (note,) = load(clouded, task, "sentinel2@cloudy", image_size=8, window_size=32, **settings).notes
+    assert "data.window_size of 32 px is larger than every image" in note
+    with pytest.raises(InputError, match=r"data\.image_size=1000000: the largest image has 20 px a side"):
+        load(clouded, task, "sentinel2@cloudy", image_size=1_000_000, **settings)
+    with pytest.raises(InputError, match=r"data\.window_size=1000000: the largest image has 20 px a side"):
+        load(clouded, task, "sentinel2@cloudy", image_size=8, window_size=1_000_000, **settings)
 
 
 @pytest.fixture(scope="module")

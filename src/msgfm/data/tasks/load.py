@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -122,6 +122,7 @@ def load_task_data(
     cards = agree_on_cards(("", manifest) for manifest in selected)
     build = partial(TaskDataset, inputs=inputs, task=task, labels=labels, cards=cards, seed=seed)
     data = {name: build(part, config=config, training=name == "train") for name, part in splits.items()}
+    notes += _note_sizes(config, data.values())
     full = None
     if isinstance(task, Restoration) and "test" in splits:
         full, note = full_resolution(splits["test"], config, task, inputs, cards, build)
@@ -183,6 +184,34 @@ def _require_settings(config: DataConfig, task: AnyTask) -> None:
             "data.labels_from_mask makes several labels an image: the task is to be {kind: classification, "
             "multilabel: true}"
         )
+
+
+_LARGEST_RATIO = 32
+"""So many times the side of the largest image what the model sees may have: resized, that is hardly ever more."""
+
+
+def _note_sizes(config: DataConfig, data: Iterable[TaskDataset]) -> list[str]:
+    """Says where what the model sees is larger than every image.
+
+    Raises:
+        InputError: it is so by far: almost all of it would be no data, and it may not fit into memory.
+    """
+    windows = (window for dataset in data for window in dataset.windows)
+    largest = max((max(window.height, window.width) for window in windows), default=0)
+    notes = []
+    for name, size in (("image_size", config.image_size), ("window_size", config.evaluated_size)):
+        if size is None or size <= largest or (name == "window_size" and size == config.image_size):
+            continue
+        if size > _LARGEST_RATIO * largest:
+            raise InputError(
+                f"data.{name}={size}: the largest image has {largest} px a side; give such a size, or less"
+            )
+        if not config.resize:
+            notes.append(
+                f"data.{name} of {size} px is larger than every image (the largest has {largest} px a side); the rest "
+                f"is filled up with no data"
+            )
+    return notes
 
 
 def _has_one_label(task: AnyTask) -> bool:

@@ -134,6 +134,12 @@ def _open_seed(folder: Path, split: str, overrides: Sequence[str]) -> _Seed:
 
 
 def _load_data(config: FinetuneConfig, split: str) -> TaskData:
+    for location in map(str, config.data.manifest):
+        if "://" not in location and not Path(location).exists():
+            raise InputError(
+                f"no manifest {location} in {Path.cwd()}; relative paths of a recipe start in the folder that it was "
+                f"trained in: evaluate there, or say where it lies now: data.manifest=PATH"
+            )
     limits = config.hardware.cache_limits
     return load_task_data(config.data, config.task, config.inputs, limits=limits, test_on_train=split == "train")
 
