@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from msgfm.display import Colour, class_colour
+from msgfm.display import Colour, class_colours
 from msgfm.models.downstream import DownstreamConfig
 from msgfm.models.msgfm import MsGFMConfig
 from msgfm.models.pretrained import CONFIG, load_model_config
@@ -133,13 +133,16 @@ def _output(config: MsGFMConfig | DownstreamConfig, target: str) -> dict[str, An
     if isinstance(task, Restoration):
         return _image(task.target.key, task.target.card(config.sensors), _task(config))
     sides = () if isinstance(task, Classification) else (_ROWS, _COLUMNS)
+    colours = class_colours(dict(enumerate(task.classes)))
     return {
         "name": "classes",
         "description": "logits of the classes",
         "tasks": [_task(config)],
         "result": _structure(len(task.classes), "class", *sides),
         # without titles, which MLM's own reader (stac-model) does not take
-        "classification:classes": [_without_title(class_entry(value, name)) for value, name in enumerate(task.classes)],
+        "classification:classes": [
+            _without_title(class_entry(value, name, colours[value])) for value, name in enumerate(task.classes)
+        ],
     }
 
 
@@ -175,10 +178,10 @@ def _units(card: Sensor) -> str:
     return ", ".join(dict.fromkeys(band.unit for band in card.bands))
 
 
-def class_entry(value: int, name: str, colour: Colour | None = None) -> dict[str, Any]:
+def class_entry(value: int, name: str, colour: Colour) -> dict[str, Any]:
     """A class as STAC's classification extension has it: `name` is for machines, `title` for people."""
     plain = re.sub(r"[^0-9A-Za-z-]+", "_", name).strip("_") or f"class_{value}"
-    red, green, blue = colour or class_colour(value)
+    red, green, blue = colour
     hint = f"{red:02X}{green:02X}{blue:02X}"
     return {"value": value, "name": plain, "title": name, "description": name, "color_hint": hint}
 

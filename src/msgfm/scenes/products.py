@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msgfm.display import class_colour
+from msgfm.display import class_colour, class_colours
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
 from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
@@ -78,8 +78,9 @@ class ClassMap(Product):
         task = model.config.task
         assert not isinstance(task, Restoration)
         self.model, self.device, self.channels = model, device, len(task.classes)
+        colours = class_colours(dict(enumerate(task.classes)))
         classes = tuple(
-            RasterClass(value=value, name=name, colour=class_colour(value)) for value, name in enumerate(task.classes)
+            RasterClass(value=value, name=name, colour=colours[value]) for value, name in enumerate(task.classes)
         )
         self.layers = {MAIN: _class_layer(grid, "class", classes)}
         if options.probabilities:

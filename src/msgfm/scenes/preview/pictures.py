@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from msgfm.display import Colour, class_colour, colour, stretch_of
+from msgfm.display import Colour, class_colours, colour, stretch_of
 from msgfm.geo.facts import BandFacts, RasterFacts
 from msgfm.geo.grid import Grid
 from msgfm.geo.overview import OverviewSource
@@ -180,8 +180,11 @@ def paint(image: Values, stretch: Sequence[Stretch], facts: RasterFacts, names: 
 def _paint_classes(numbers: NDArray[np.float32], palette: Mapping[int, Colour], names: Mapping[int, str]) -> Painted:
     present: NDArray[np.bool_] = np.isfinite(numbers)
     found, places, counts = np.unique(numbers[present].astype(int), return_inverse=True, return_counts=True)
-    # by its number, so that a class keeps its colour in every image; what is below zero is mostly no class, and grey
-    colours = [palette.get(number) or (class_colour(number) if number >= 0 else _NO_CLASS) for number in found.tolist()]
+    # by name and number, so that a class keeps its colour in every image; what is below zero is mostly no class: grey
+    known = class_colours(
+        {number: names.get(number, "") for number in sorted({*found.tolist(), *names}) if number >= 0}
+    )
+    colours = [palette.get(number) or known.get(number, _NO_CLASS) for number in found.tolist()]
     shown = np.zeros((*numbers.shape, 3), np.float32)
     shown[present] = np.array(colours, np.float32).reshape(-1, 3)[places]
     entries = tuple(

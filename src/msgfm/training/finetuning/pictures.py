@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from torch import Tensor
 
 from msgfm.data.layouts.splits import spread_evenly
 from msgfm.data.masks import UNLABELLED
 from msgfm.data.mixture import SampleKey
 from msgfm.data.tasks import TaskBatch, TaskDataset
-from msgfm.display import Picture, colour, stretch_of
+from msgfm.display import Picture, class_colours, colour, stretch_of
 from msgfm.models.downstream import DownstreamConfig
 from msgfm.models.tasks import Classification, Restoration
 from msgfm.sensors import Sensor
@@ -65,8 +64,8 @@ def _row(model: DownstreamConfig, batch: TaskBatch, output: Tensor) -> Iterator[
         yield f"is {_named(task, target)}", blank
         yield f"predicted {_named(task, output > 0 if task.multilabel else output.argmax())}", blank
         return
-    yield "prediction", _in_colours(torch.where(target == UNLABELLED, UNLABELLED, output))
-    yield "truth", _in_colours(target)
+    yield "prediction", _in_colours(torch.where(target == UNLABELLED, UNLABELLED, output), task.classes)
+    yield "truth", _in_colours(target, task.classes)
 
 
 def _shown(image: Tensor, card: Sensor) -> Picture:
@@ -81,9 +80,10 @@ def _named(task: Classification, labels: Tensor) -> str:
     return ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "") or "none"
 
 
-def _in_colours(classes: Tensor) -> Picture:
-    """A colour for each class; black is not labelled."""
-    palette: Picture = colormaps["tab20"](np.arange(20))[:, :3].astype(np.float32)
+def _in_colours(classes: Tensor, names: Sequence[str]) -> Picture:
+    """The colour of each class, as on maps of a scene; black is not labelled."""
+    colours = class_colours(dict(enumerate(names)))
+    palette = np.array(list(colours.values()), np.float32) / 255
     picture: Picture = palette[classes.numpy() % len(palette)]
     picture[classes.numpy() == UNLABELLED] = 0
     return picture
