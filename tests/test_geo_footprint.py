@@ -39,3 +39,30 @@ def test_an_outline_over_the_antimeridian_is_cut_there():
     assert box[0] == pytest.approx(east[:, 0].min())
     assert box[2] == pytest.approx(west[:, 0].max())
     assert box[0] > box[2]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4258"])
+def test_an_outline_in_degrees_has_four_corners(crs):
+    grid = Grid(crs=crs, left=12.5, top=48, pixel_width=1e-4, pixel_height=2e-4, height=500, width=1000)
+    outline, box = footprint(grid)
+    assert np.array(outline["coordinates"][0]) == pytest.approx(
+        np.array([(12.5, 48), (12.5, 47.9), (12.6, 47.9), (12.6, 48), (12.5, 48)])
+    )
+    assert box == pytest.approx([12.5, 47.9, 12.6, 48])
+
+
+def test_an_outline_in_degrees_over_the_antimeridian_is_cut_there():
+    grid = Grid(crs="EPSG:4326", left=179, top=-16, pixel_width=0.01, pixel_height=0.01, height=100, width=300)
+    outline, box = footprint(grid)
+    east, west = (np.array(part[0]) for part in outline["coordinates"])
+    assert [east[:, 0].min(), east[:, 0].max(), west[:, 0].min(), west[:, 0].max()] == pytest.approx(
+        [179, 180, -180, -178]
+    )
+    assert box == pytest.approx([179, -17, -178, -16])
+
+
+def test_an_outline_of_more_than_half_the_globe_is_whole():
+    grid = Grid(crs="EPSG:4326", left=-180, top=90, pixel_width=1, pixel_height=1, height=180, width=360)
+    outline, box = footprint(grid)
+    assert outline["type"] == "Polygon"
+    assert box == pytest.approx([-180, -90, 180, 90])

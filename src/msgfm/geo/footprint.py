@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from rasterio.crs import CRS
 
 from msgfm.geo.grid import Grid
 from msgfm.geo.overview import lon_lat
 
-_POINTS = 9  # along each edge, since what is straight in a projection is not in degrees
+_POINTS = 9  # along each edge where there is a projection, since what is straight in it is not so in degrees
 _DIGITS = 7  # of degrees: about a centimetre
 Point = tuple[float, float]
 
@@ -22,15 +23,19 @@ def footprint(grid: Grid) -> tuple[dict[str, Any], list[float]]:
     Args:
         grid: with a CRS.
     """
-    down, across = np.linspace(0, grid.height, _POINTS), np.linspace(0, grid.width, _POINTS)
-    none, rows, columns = np.zeros(_POINTS), np.full(_POINTS, grid.height), np.full(_POINTS, grid.width)
+    geographic = CRS.from_user_input(grid.crs).is_geographic
+    points = 2 if geographic else _POINTS
+    down, across = np.linspace(0, grid.height, points), np.linspace(0, grid.width, points)
+    none, rows, columns = np.zeros(points), np.full(points, grid.height), np.full(points, grid.width)
     # against the clock: down the left side, along the bottom, up, and back
     sides = [(down, none), (rows, across), (down[::-1], columns), (none, across[::-1])]
     longitudes, latitudes = lon_lat(
         grid, np.concatenate([row[:-1] for row, _ in sides]), np.concatenate([column[:-1] for _, column in sides])
     )
     south, north = float(latitudes.min()), float(latitudes.max())
-    if np.ptp(longitudes) <= 180:
+    left, _, right, _ = grid.bounds
+    wide = geographic and left >= -180 and right <= 180  # half the globe and more, and not over its seam
+    if longitudes.min() >= -180 and longitudes.max() <= 180 and (wide or np.ptp(longitudes) <= 180):
         west, east = float(longitudes.min()), float(longitudes.max())
         ring = list(zip(longitudes.tolist(), latitudes.tolist(), strict=True))
         return {"type": "Polygon", "coordinates": [_closed(ring, 0)]}, _rounded([west, south, east, north])
