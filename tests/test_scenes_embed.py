@@ -13,11 +13,12 @@ from small_downstream import make, pretrained
 from typer.testing import CliRunner
 
 from msgfm.cli import app
+from msgfm.geo.grid import Grid
 from msgfm.models.pretrained import load_downstream, load_msgfm, save_pretrained
 from msgfm.scenes import vectors
 from msgfm.scenes.parts import parts_beside
 from msgfm.scenes.similar import find_similar
-from msgfm.scenes.windows_table import read_windows, read_windows_info
+from msgfm.scenes.windows_table import Windows, WindowsInfo, open_windows_table, read_windows, read_windows_info
 from msgfm.sensors import load_sensor
 
 S2 = load_sensor("sentinel2").band_names
@@ -166,6 +167,7 @@ def test_windows_that_look_like_the_one_at_a_place(models, scene, tmp_path):
     row, column, height, width = areas[chosen]
     x, y = LEFT + 10 * (column + width / 2), TOP - 10 * (row + height / 2)
     (longitude,), (latitude,) = rasterio.warp.transform(UTM, "EPSG:4326", [x], [y])
+    values = values - values.mean(0)
     unit = values / np.linalg.norm(values, axis=1, keepdims=True)
     expected = unit @ unit[chosen]
     found = find_similar(table, (longitude, latitude), 5, out)
@@ -178,3 +180,40 @@ def test_windows_that_look_like_the_one_at_a_place(models, scene, tmp_path):
     assert "no window" in refused("similar", table, "--at", "13.4,52.5")
     assert "write longitude and latitude" in refused("similar", table, "--at", "here")
     assert "no features" in refused("similar", out, "--at", f"{longitude},{latitude}")
+
+
+def table_of(path: Path, values: np.ndarray) -> tuple[Path, tuple[float, float]]:
+    """A table of windows with these vectors, side by side, and the place of the first."""
+    grid = Grid(crs="EPSG:4326", left=10, top=50, pixel_width=0.1, pixel_height=0.1, height=1, width=len(values))
+    areas = np.array([(0, i, 1, 1) for i in range(len(values))])
+    with open_windows_table(path, WindowsInfo(grid=grid, size=values.shape[1])) as table:
+        table.add(Windows(areas=areas, values=values.astype(np.float32)))
+    return path, (10.05, 49.95)
+
+
+def similarities(path: Path, values: np.ndarray) -> list[float]:
+    """Of the windows with the first, in their order."""
+    found = {match.area[1]: match.similarity for match in find_similar(*table_of(path, values), len(values))}
+    return [found[i] for i in range(len(values))]
+
+
+def test_what_all_windows_have_in_common_does_not_count(tmp_path):
+    own = np.random.default_rng(0).normal(size=(50, 8))
+    own -= own.mean(0)
+    plain = similarities(tmp_path / "plain.parquet", own)
+    common = similarities(tmp_path / "common.parquet", own + 100)
+    assert common == pytest.approx(plain, abs=1e-4)
+    assert min(common) < -0.3 and common[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[3, 4]], [1]),
+        ([[3, 4], [4, 3]], [1, 0.96]),  # less their mean they would be opposites
+        ([[3, 4], [3, 4], [3, 4]], [1, 1, 1]),
+        ([[3, 4], [2, 4], [4, 4]], [1, 22 / (5 * 20**0.5), 28 / (5 * 32**0.5)]),  # the first is the mean
+    ],
+)
+def test_few_or_equal_windows_are_compared_as_they_are(tmp_path, values, expected):
+    assert similarities(tmp_path / "few.parquet", np.array(values)) == pytest.approx(expected, abs=1e-6)

@@ -290,7 +290,7 @@ def similar(
         Path | None, typer.Option("--out", help="Table (.parquet) of all windows with their similarity.")
     ] = None,
 ) -> None:
-    """Find the windows that look like the one at a place: cosine of their features.
+    """Find the windows that look like the one at a place: cosine of their features, less the mean of all windows'.
 
     For example:
 

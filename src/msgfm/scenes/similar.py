@@ -1,4 +1,8 @@
-"""`msgfm similar`: which windows of a scene look like the one at a place, by their features."""
+"""`msgfm similar`: which windows of a scene look like the one at a place, by their features.
+
+All features of an encoder point much the same way: of plain cosines most are nearly 1. The mean of the table is what
+its windows have in common; what is left when it is taken away tells them apart.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,16 @@ from numpy.typing import NDArray
 from msgfm.errors import InputError
 from msgfm.scenes.windows_table import Windows, WindowsInfo, open_windows_table, read_windows, read_windows_info
 
+_FEWEST = 3  # vectors of which a mean is taken: two less their mean are always opposites
+_ROUNDING = 1e-6  # of the length of a vector, float32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
     """A window, and how alike it is.
 
     Args:
-        similarity: cosine of the two vectors, -1 to 1.
+        similarity: cosine of the two vectors less the mean of all, -1 to 1.
         area: first row and column, height, width in pixels of the scene.
         middle: longitude and latitude of its middle.
     """
@@ -31,7 +38,8 @@ class Match:
 def find_similar(table: Path, place: tuple[float, float], top: int, out: Path | None = None) -> list[Match]:
     """The windows whose vectors have the largest cosine with that of the window at a place, which comes first.
 
-    The table is read row group by row group, twice.
+    Of each vector the mean of all is taken away before, unless there are fewer than three, or the window at the place
+    has just that mean: nothing would be left to compare. The table is read row group by row group.
 
     Args:
         table: of `msgfm embed`.
@@ -48,10 +56,11 @@ def find_similar(table: Path, place: tuple[float, float], top: int, out: Path | 
             f"{table} holds {', '.join(info.names)} of each window, and no features; msgfm embed makes these"
         )
     wanted = vector_at(table, place)
+    centre = centre_for(table, wanted)
     best: list[tuple[float, int, Match]] = []
     count = 0
     for windows in read_windows(table):
-        alike = cosines(windows.values, wanted)
+        alike = cosines(windows.values, wanted, centre)
         assert windows.corners is not None
         for i in np.argsort(-alike, kind="stable")[:top]:
             middle = windows.corners[i].mean(0)
@@ -66,7 +75,7 @@ def find_similar(table: Path, place: tuple[float, float], top: int, out: Path | 
                 heapq.heappop(best)
         count += len(alike)
     if out is not None:
-        _write(table, info, wanted, out)
+        _write(table, info, wanted, centre, out)
     return [match for _, _, match in sorted(best, reverse=True)]
 
 
@@ -101,16 +110,30 @@ def holds(corners: NDArray[np.float64], place: tuple[float, float]) -> NDArray[n
     return np.asarray((along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0] >= 0).all(1))
 
 
-def cosines(values: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Of vectors (N, size) with one; 0 for a vector of zeros."""
-    lengths = np.linalg.norm(values.astype(np.float64), axis=1) * np.linalg.norm(wanted.astype(np.float64))
-    products: NDArray[np.float64] = values.astype(np.float64) @ wanted.astype(np.float64)
+def centre_for(table: Path, wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What is taken away from the vectors of a table before they are compared with one: their mean, or zeros."""
+    total, count = np.zeros(wanted.shape), 0
+    for windows in read_windows(table):
+        total += windows.values.sum(0, dtype=np.float64)
+        count += len(windows.values)
+    centre = total / count
+    is_mean = np.linalg.norm(wanted - centre) <= _ROUNDING * np.linalg.norm(wanted)
+    return np.zeros(wanted.shape) if count < _FEWEST or is_mean else centre
+
+
+def cosines(
+    values: NDArray[np.float32], wanted: NDArray[np.float32], centre: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Of vectors (N, size) with one, less a centre; 0 for a vector that is the centre."""
+    vectors, one = values - centre, wanted - centre
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(one)
+    products: NDArray[np.float64] = vectors @ one
     return products / np.where(lengths > 0, lengths, 1)
 
 
-def _write(table: Path, info: WindowsInfo, wanted: NDArray[np.float32], out: Path) -> None:
+def _write(table: Path, info: WindowsInfo, wanted: NDArray[np.float32], centre: NDArray[np.float64], out: Path) -> None:
     told = WindowsInfo(grid=info.grid, size=1, names=("similarity",), facts=info.facts)
     with open_windows_table(out, told) as written:
         for windows in read_windows(table):
-            alike = cosines(windows.values, wanted).astype(np.float32)
+            alike = cosines(windows.values, wanted, centre).astype(np.float32)
             written.add(Windows(areas=windows.areas, values=alike[:, None]))
