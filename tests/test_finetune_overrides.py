@@ -101,9 +101,15 @@ def test_neighbours_say_what_they_do_not_use_and_that_there_is_no_model(tmp_path
     recipe = write_finetune_recipe(
         tmp_path / "r.yaml", write_task_data(tmp_path / "data"), "classification", paper={"accuracy": 0.5}
     )
-    printed = " ".join(run("finetune", recipe, "method=knn", "inputs=[rgb]").split())
+    printed = " ".join(run("finetune", recipe, "method=knn").split())
+    assert " paper 0.5000 " in printed
+    assert " paper " not in " ".join(run("evaluate", tmp_path / "run", "--split", "val").split())  # it is of the test
     assert "optim.lr, optim.warmup_epochs, epochs: of no use with method knn" in printed
     assert "from_pretrained" not in printed and "neighbours are no model to load" in printed
+    printed = " ".join(run("finetune", recipe, "method=knn", "inputs=[rgb]", f"out={tmp_path / 'alone'}").split())
     assert "the paper's numbers in r.yaml are of other inputs" in printed
-    assert "paper" not in (tmp_path / "run" / "seed_0" / "report.html").read_text().partition("<h2>Facts")[0]
+    assert " paper 0.5000 " not in printed
+    for name, shown in (("run", True), ("alone", False)):
+        scores = (tmp_path / name / "seed_0" / "report.html").read_text().partition("<h2>Facts")[0]
+        assert ("paper" in scores) == shown
     assert "would do nothing" in refused("finetune", recipe, "method=knn", "epochs=9")
