@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scene_data import LEFT, TOP, UTM, at, write
+from scene_runs import invoke
+from small_downstream import make
 
 from msgfm.data.synthetic.kinds import KINDS, Place
-from msgfm.errors import InputError
+from msgfm.errors import InputError, InputWarning
 from msgfm.geo.grid import Grid
 from msgfm.geo.source import RasterSource
+from msgfm.models.pretrained import save_pretrained
 from msgfm.scenes.inputs.contract import check_scene, require_contract, sampled
 from msgfm.scenes.inputs.files import make_request
 from msgfm.scenes.inputs.scene import Scene, open_scene
+from msgfm.scenes.job import Running, SceneInputs
+from msgfm.scenes.predict import predict_scene
+from msgfm.scenes.products import ProductOptions
 from msgfm.sensors import load_sensor
 
 CARDS = {name: load_sensor(name) for name in ("sentinel1", "sentinel2")}
@@ -128,6 +134,27 @@ def test_a_grid_far_from_the_sensors_is_a_warning(tmp_path, world):
     like = write(tmp_path / "like.tif", np.zeros((1, 80, 80), np.uint8), transform=grid.transform)
     with scene_of(tmp_path, {"sentinel2": world["sentinel2"]}, like=like) as scene:
         assert [(one.kind, one.severity) for one in require_contract(scene)] == [("resolution", "warning")]
+
+
+def test_warnings_are_told_once_and_the_work_goes_on(tmp_path, world):
+    """A grid of 40 m is another resolution than the model was trained with."""
+    grid = Grid(crs=UTM, left=LEFT, top=TOP, pixel_width=40, pixel_height=40, height=64, width=64)
+    like = write(tmp_path / "like.tif", np.zeros((1, 64, 64), np.uint8), transform=grid.transform)
+    image = write(tmp_path / "s2.tif", world["sentinel2"], names=CARDS["sentinel2"].band_names)
+    save_pretrained(make("segmentation", ["sentinel2"]), tmp_path / "model")
+    given = ["predict", tmp_path / "model", "--sentinel2", image, "--window", 32]
+    assert "warning:" not in invoke(*given, "--out", tmp_path / "plain.tif")
+    told = invoke(*given, "--like", like, "--out", tmp_path / "coarse.tif")
+    (line,) = [line for line in told.splitlines() if line.startswith("warning:")]
+    assert "resolution" in line and "pixels of 40 m" in line and "--like FILE" in line
+    assert f"wrote {tmp_path / 'coarse.tif'}" in told
+
+    inputs = SceneInputs(images={"sentinel2": [str(image)]}, like=str(like))
+    running = Running(window=32)
+    with pytest.warns(InputWarning, match="pixels of 40 m") as caught:
+        predict_scene(str(tmp_path / "model"), inputs, tmp_path / "again.tif", ProductOptions(), running)
+    ours = [one for one in caught if issubclass(one.category, InputWarning)]
+    assert [one.filename for one in ours] == [__file__]
 
 
 @pytest.mark.real_data

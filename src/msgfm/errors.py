@@ -1,4 +1,4 @@
-"""The one error that means "the input is wrong", as against "the program is wrong"."""
+"""The one error that means "the input is wrong", as against "the program is wrong"; and a warning of its kind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ class InputError(ValueError):
     The message names the file, the band and the value where there are such, and says what to do. The command
     line prints it without a traceback and exits with code 2.
     """
+
+
+class InputWarning(UserWarning):
+    """Something the user gave is odd, but is used; the command line prints it on a line of its own."""
 
 
 def too_many_bad(what: str, problems: Sequence[str], skip_bad: int, option: str = "--skip-bad N") -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TextIO, TypeVar
 
 import typer
 from rich.text import Text
 
-from msgfm.errors import InputError
+from msgfm.errors import InputError, InputWarning
 from msgfm.training.progress import make_console
 
 P = ParamSpec("P")
@@ -55,12 +56,41 @@ def stoppable(message: str) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def _shows_warnings() -> Iterator[None]:
+    """Shows each `InputWarning` once, on a line; others as Python does."""
+    before, shown = warnings.showwarning, set[str]()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, InputWarning):
+            before(message, category, filename, lineno, file, line)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            errors.print(Text.assemble(("warning:", "bold yellow"), f" {message}"))
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def reports_input_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Turns an `InputError` into a message and exit code 2; Ctrl-C and SIGTERM into one and exit code 130 or 143."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        with stoppable("stopped; files that were written are whole, and the same command can be started again"):
+        with (
+            _shows_warnings(),
+            stoppable("stopped; files that were written are whole, and the same command can be started again"),
+        ):
             try:
                 return command(*args, **kwargs)
             except InputError as error:

@@ -17,7 +17,8 @@ from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.job import Job, Running, SceneInputs, open_job
 from msgfm.scenes.needs import digest_of_weights
-from msgfm.scenes.parts import tells_what_is_kept
+from msgfm.scenes.parts import remove_parts, tells_what_is_kept
+from msgfm.scenes.share import require_data
 from msgfm.scenes.threads import model_threads
 from msgfm.scenes.vectors import Vectors, class_vectors, do_rows, feature_vectors, kept_windows
 from msgfm.scenes.windows_table import WindowsInfo, open_windows_table
@@ -91,8 +92,16 @@ def write_windows(job: Job, vectors: Vectors) -> Path:
     if taken := job.taken():
         facts["taken"] = [moment.isoformat() for moment in taken]
     info = WindowsInfo(grid=job.scene.grid, size=vectors.size, names=vectors.names, facts=facts)
+    kept = 0
     with open_windows_table(job.staged, info) as table:
         for windows in kept_windows(job.tiling, parts.path):
             table.add(windows)
+            kept += len(windows.areas)
+    share = kept / (len(job.tiling.rows.starts) * len(job.tiling.columns.starts))
+    try:
+        require_data(share, job.scene.keys, fill=job.running.fill, what="windows")
+    except InputError:
+        remove_parts(job.out)
+        raise
     job.finish()
     return job.out

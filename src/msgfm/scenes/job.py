@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,7 @@ import torch
 
 import msgfm
 from msgfm.data.memory import keep_freed_memory
-from msgfm.errors import InputError
+from msgfm.errors import InputError, InputWarning
 from msgfm.files import lock_folder, require_suffix, require_writable
 from msgfm.geo.tiling import Tiling
 from msgfm.models.pretrained import model_folder
@@ -278,7 +279,8 @@ def open_job(
         with lock_folder(parts_beside(out)), open_scene(request) as scene:
             if _is_finished(out, running) and not (running.resume and said_plan(out)):
                 raise InputError(f"{out} is there already; {_REMEDY}")
-            require_contract(scene, inputs.force)
+            for finding in require_contract(scene, inputs.force):
+                warnings.warn(" ".join(str(finding).split()), InputWarning, stacklevel=4)  # who calls for the result
             try:
                 yield Job(
                     model=folder,
