@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_preview_looks import facts
@@ -57,6 +59,19 @@ def test_no_data_is_not_seen_and_the_ends_are_black_and_white():
     assert painted.picture[3, 0].tolist() == [255, 255, 255, 0]
     assert painted.picture[:3, 0, :3].tolist() == [[0, 128, 255]] * 3
     assert painted.channels[0] == ("R", 0, 100)
+
+
+def test_an_image_without_names_shares_the_stretch_of_a_named_one_with_its_bands_at_the_same_places():
+    ground = np.random.default_rng(0).uniform(0, 1000, (3, 40, 40)).astype(np.float32)
+    place = ("colour", (4, 3, 2), 13, ("number",))
+    clear = replace(values(ground, "B04", "B03", "B02", alike=("B04",)), place=place)
+    cloudy = replace(values(ground + 5000, "band 4", "band 3", "band 2", alike=("band 4",)), place=place, named=False)
+    first, second = stretches([clear, cloudy])
+    assert first == second
+    fewer = replace(cloudy, place=("colour", (4, 3, 2), 4, ("number",)))
+    other = replace(clear, alike=("another sensor's",))
+    assert stretches([clear, fewer])[1] == stretches([fewer])[0]
+    assert stretches([clear, other, cloudy])[2] == stretches([cloudy])[0]  # it could be either's
 
 
 def test_classes_have_the_files_colours_its_names_and_their_share():

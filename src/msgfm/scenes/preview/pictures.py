@@ -35,6 +35,8 @@ class Values:
         unit: of their values; empty where nobody says.
         alike: what images share that are shown with one stretch.
         photograph: whether they are bytes.
+        place: equal for images that show the bands at the same places of as many, and store them alike.
+        named: whether the file names these bands.
     """
 
     look: Look
@@ -43,6 +45,8 @@ class Values:
     unit: str
     alike: tuple[str, ...]
     photograph: bool = False
+    place: tuple[object, ...] = ()
+    named: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,8 @@ def read_values(source: OverviewSource, grid: Grid, asked: str) -> Values:
         unit=unit,
         alike=_alike(facts, shown, labels, unit),
         photograph=look.kind == "colour" and all(band.dtype == "uint8" for band in shown),
+        place=(look.kind, look.bands, len(facts.bands), shown[0].dtype, _stored(shown)),
+        named=all(map(is_named, shown)),
     )
 
 
@@ -105,9 +111,13 @@ def _alike(facts: RasterFacts, shown: Sequence[BandFacts], labels: Sequence[str]
     """Equal for images of the same bands in the same units, as far as the files tell."""
     if unit != "dB" and not all(map(is_named, shown)) and len(shown) == 1:
         return (facts.place,)
-    stored = {"value" if band.dtype.startswith("float") or band.scale != 1 else "number" for band in shown}
     many = "" if all(map(is_named, shown)) else str(len(facts.bands))
-    return (*labels, unit, *sorted(stored), many)
+    return (*labels, unit, *_stored(shown), many)
+
+
+def _stored(shown: Sequence[BandFacts]) -> tuple[str, ...]:
+    """As what they are stored: values, or numbers that mean some."""
+    return tuple(sorted({"value" if band.dtype.startswith("float") or band.scale != 1 else "number" for band in shown}))
 
 
 def decibels(backscatter: NDArray[np.float32], dtype: str) -> NDArray[np.float32]:
@@ -136,12 +146,18 @@ def stretches(images: Sequence[Values]) -> list[tuple[Stretch, ...]]:
     own = [_own_stretch(image) for image in images]
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, image in enumerate(images):
-        groups[image.alike].append(i)
+        groups[_group(image, images)].append(i)
     for members in groups.values():
         chosen = min((own[i] for i in members), key=lambda stretch: stretch[0][1])
         for i in members:
             own[i] = chosen
     return own
+
+
+def _group(image: Values, images: Sequence[Values]) -> tuple[str, ...]:
+    """What an image shares: without names of bands, that of named ones at the same places where all say the same."""
+    named = {other.alike for other in images if other.named and other.place == image.place}
+    return image.alike if image.named or len(named) != 1 else named.pop()
 
 
 def _own_stretch(image: Values) -> tuple[Stretch, ...]:
