@@ -106,6 +106,20 @@ def test_what_comes_out_is_a_valid_cloud_optimised_geotiff(tmp_path, size, make)
         np.testing.assert_array_equal(found.read(), array)
 
 
+@pytest.mark.parametrize(
+    ("make", "height", "width"),
+    [(classes, 1524, 1024), (classes, 2100, 512), (classes, 700, 513), (classes, 5000, 512), (reflectance, 1100, 1023)]
+    + [(features, 600, 256), (features, 1100, 512), (features, 2100, 257)],
+)
+def test_no_overview_is_one_block_wide_and_many_high(tmp_path, make, height, width):
+    spec = make(height, width)
+    out, _ = assembled(tmp_path, spec, np.ones((len(spec.bands), height, width), spec.dtype))
+    valid, errors, notes = cog_validate(out, strict=True)
+    assert valid, (errors, notes)
+    with rasterio.open(out) as found:
+        assert found.overviews(1)
+
+
 def test_many_bands_have_blocks_of_their_own_and_say_all_that_few_say(tmp_path):
     few, many = (features(300, 300, count, tags={"model": "a <b>"}) for count in (37, 38))
     found = {}

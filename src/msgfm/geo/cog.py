@@ -24,6 +24,7 @@ from msgfm.errors import InputError
 from msgfm.files import write_atomically
 from msgfm.geo.cog_blocks import require_framed_blocks
 from msgfm.geo.cog_by_band import write_by_band
+from msgfm.geo.cog_levels import block_and_overviews
 from msgfm.geo.raster import LOCAL_OPTIONS, gdal_type, quiet
 from msgfm.geo.spec import RasterSpec
 from msgfm.geo.virtual import virtual_raster
@@ -33,7 +34,7 @@ _PART_BLOCK = 64, 256  # height and width of a block of a part; parts are mostly
 _CACHE = 64 * 2**20  # bytes: rasterio takes bytes for GDAL_CACHEMAX
 _OPEN_PARTS = 16  # at once: each holds a block; a block of an overview is made of some ten
 _THREADS = 4  # each holds some blocks
-_SMALLEST, _BLOCK = 256, 512  # sides of a block of the result
+_SMALLEST, _BLOCK = 256, 512  # sides of a block of the result, but for what `block_and_overviews` says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
                 show_size(whole := Path(folder) / "whole.raw", temporary, what=f"writing {out.name}"),
             ):
                 _gather(parts, spec, whole)
-                write_by_band(whole, spec, _side(spec, _SMALLEST), _CACHE, threads, temporary)
+                write_by_band(whole, spec, _SMALLEST, _CACHE, threads, temporary)
         else:
             _write_by_pixel(parts, spec, threads, temporary, f"writing {out.name}")
 
@@ -152,7 +153,7 @@ def _gather(parts: Sequence[Part], spec: RasterSpec, whole: Path) -> None:
 
 def _write_by_pixel(parts: Sequence[Part], spec: RasterSpec, threads: int, out: Path, what: str) -> None:
     """All bands of a pixel side by side, by GDAL's driver for cloud-optimised GeoTIFFs."""
-    block = _block_size(spec)
+    block, overviews = block_and_overviews(spec.grid.height, spec.grid.width, _largest_block(spec))
     options = {
         "COMPRESS": "DEFLATE",  # what every reader knows
         # noise does not get smaller with more effort; runs of a class do
@@ -163,6 +164,8 @@ def _write_by_pixel(parts: Sequence[Part], spec: RasterSpec, threads: int, out: 
         "OVERVIEW_RESAMPLING": "MODE" if spec.classes else "AVERAGE",
         "NUM_THREADS": str(threads),
     }
+    if overviews is not None:
+        options["OVERVIEW_COUNT"] = str(overviews)
     # without `PIXEL` overviews are made band by band, and every block is read once for each
     text = virtual_raster(spec, lambda band: _sources(parts, spec, band), interleave="PIXEL")
     leftover = out.with_name(f"{out.name}.ovr.tmp")  # GDAL's own, while it makes overviews
@@ -192,17 +195,12 @@ def _sources(parts: Sequence[Part], spec: RasterSpec, band: int) -> Iterator[str
         )
 
 
-def _block_size(spec: RasterSpec) -> int:
-    """The side of a block: the largest for which what one block of an overview is made of fits into the cache."""
+def _largest_block(spec: RasterSpec) -> int:
+    """The largest side of a block for which what one block of an overview is made of fits into the cache."""
     block = _BLOCK
     while block > _SMALLEST and _made_of(block) * spec.bytes_per_pixel > _CACHE:
         block //= 2
-    return _side(spec, block)
-
-
-def _side(spec: RasterSpec, block: int) -> int:
-    """One block wide and several high would look like strips to who judges by a block's shape, as rio-cogeo does."""
-    return block if spec.grid.width != block else block // 2
+    return block
 
 
 def _limits(block: int, spec: RasterSpec) -> dict[str, Any]:

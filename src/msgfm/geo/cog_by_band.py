@@ -16,18 +16,19 @@ from rasterio.enums import Resampling
 from rasterio.shutil import copy
 
 from msgfm.geo.cog_blocks import require_deflated_blocks
+from msgfm.geo.cog_levels import block_and_overviews
 from msgfm.geo.raster import LOCAL_OPTIONS, quiet
 from msgfm.geo.spec import RasterSpec
 from msgfm.geo.virtual import RAW, raw_band, virtual_raster
 
 
-def write_by_band(whole: Path, spec: RasterSpec, block: int, cache: int, threads: int, out: Path) -> None:
+def write_by_band(whole: Path, spec: RasterSpec, largest: int, cache: int, threads: int, out: Path) -> None:
     """Makes one of raw numbers. Overviews are means of pixels that have data.
 
     Args:
         whole: a file with (bands, h, w) of the type of `spec` and nothing else, in a folder that is thrown away.
         spec: everything but the numbers.
-        block: side of a block in pixels.
+        largest: side of a block in pixels at most.
         cache: bytes that GDAL may hold.
         threads: that compress.
         out: where it goes.
@@ -35,12 +36,13 @@ def write_by_band(whole: Path, spec: RasterSpec, block: int, cache: int, threads
     Raises:
         RasterioError: GDAL failed, or the disk is full.
     """
+    block, overviews = block_and_overviews(spec.grid.height, spec.grid.width, largest)
     virtual = whole.with_suffix(".vrt")
     numbers = partial(raw_band, whole, spec)
     virtual.write_text(virtual_raster(spec, numbers, interleave="BAND", subclass=RAW), encoding="utf-8")
     predictor = "3" if np.dtype(spec.dtype).kind == "f" else "2"
     with quiet(LOCAL_OPTIONS | {"GDAL_CACHEMAX": cache, "GDAL_NUM_THREADS": threads}):
-        if factors := _factors(spec, block):
+        if factors := _factors(spec, block)[:overviews]:
             # compressed, as a checksum comes with it
             with (
                 rasterio.Env(
