@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -101,6 +101,24 @@ def require_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error} ({folder}); {_remedy(error)}") from error
+
+
+def require_none_read(paths: Iterable[Path], read: Iterable[str | Path]) -> None:
+    """Refuses to write what is read: it would be gone, by whatever name it is called.
+
+    Args:
+        paths: that are to be written.
+        read: files, also such as are not there or have addresses.
+
+    Raises:
+        InputError: one of them is among the others.
+    """
+    there = [Path(place) for place in read if Path(place).exists()]
+    for path in paths:
+        if path.exists() and any(path.samefile(place) for place in there):
+            raise InputError(
+                f"cannot write {path}: it is one of the inputs, which --overwrite does not replace; choose another name"
+            )
 
 
 def require_suffix(path: Path, suffix: str) -> None:

@@ -48,6 +48,11 @@ class RasterSource:
     ) -> None:
         self.close()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is read on this machine: the file, and those that it names, as a virtual raster does."""
+        return () if is_address(self.place) else tuple(self._dataset.files)
+
     def close(self) -> None:
         """Lets go of the file."""
         self._dataset.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,11 +16,12 @@ import torch
 import msgfm
 from msgfm.data.memory import keep_freed_memory
 from msgfm.errors import InputError, InputWarning
-from msgfm.files import lock_folder, require_suffix, require_writable
+from msgfm.files import lock_folder, require_none_read, require_suffix, require_writable
 from msgfm.geo.tiling import Tiling
 from msgfm.models.pretrained import model_folder
 from msgfm.scenes.inputs.contract import require_contract
 from msgfm.scenes.inputs.files import make_request
+from msgfm.scenes.inputs.locate import items_in
 from msgfm.scenes.inputs.request import SceneRequest
 from msgfm.scenes.inputs.scene import Scene, open_scene
 from msgfm.scenes.inputs.times import Span, joined, stated_span
@@ -103,6 +104,7 @@ class Job:
         device: as torch names it.
         stated: when the images were taken, as the user says; None where nothing was said.
         step: pixels of the scene along one side of one of the result.
+        read: files that it is made of, also items and the one whose grid is taken.
     """
 
     model: Path
@@ -115,6 +117,7 @@ class Job:
     device: str
     stated: Span | None = None
     step: int = 1
+    read: tuple[str, ...] = ()
 
     def on_tokens(self, step: int, widest: int) -> Job:
         """The same for a result whose pixels are tokens of an encoder, with windows of whole tokens.
@@ -180,6 +183,14 @@ class Job:
     def digest(self, settings: Mapping[str, Any]) -> str:
         """SHA-256 of all that the result's bytes depend on; `settings` as for `open_parts`."""
         return hashlib.sha256(json.dumps(self._plan(settings), sort_keys=True).encode()).hexdigest()
+
+    def require_inputs_stay(self, written: Iterable[Path]) -> None:
+        """Refuses to replace an input, whatever `--overwrite` says.
+
+        Raises:
+            InputError: one of the files that are to be written is one.
+        """
+        require_none_read(written, self.read)
 
     def is_complete(self, settings: Mapping[str, Any]) -> bool:
         """Whether an earlier run of the same plan has finished the result, and this one is to go on from there."""
@@ -277,6 +288,8 @@ def open_job(
     device = find_device(running.device)
     try:
         with lock_folder(parts_beside(out)), open_scene(request) as scene:
+            read = _files_read(scene, inputs)
+            require_none_read([out], read)
             if _is_finished(out, running) and not (running.resume and said_plan(out)):
                 raise InputError(f"{out} is there already; {_REMEDY}")
             for finding in require_contract(scene, inputs.force):
@@ -292,6 +305,7 @@ def open_job(
                     running=running,
                     device=device,
                     stated=stated,
+                    read=read,
                 )
             finally:
                 if not has_begun(out):  # nothing that could be gone on with
@@ -299,6 +313,12 @@ def open_job(
     finally:
         with suppress(OSError):  # what a run left stays
             parts_beside(out).rmdir()
+
+
+def _files_read(scene: Scene, inputs: SceneInputs) -> tuple[str, ...]:
+    files = [name for source in scene.sources.values() for name in source.files]
+    items = [place for key, given in inputs.images.items() for place in items_in(key, given)]
+    return (*files, *items, *(() if inputs.like is None else (inputs.like,)))
 
 
 def _is_finished(out: Path, running: Running) -> bool:

@@ -23,7 +23,7 @@ from msgfm.scenes.make import load_product
 from msgfm.scenes.parts import cut_parts, has_begun, missing_runs, remove_parts, tells_what_is_kept
 from msgfm.scenes.polygons import PolygonsWanted, require_polygon_suffix, write_polygons
 from msgfm.scenes.products import MAIN, Product, ProductOptions
-from msgfm.scenes.results import assemble_layer, describe_results, layer_path, require_none_of
+from msgfm.scenes.results import assemble_layer, describe_results, layer_path, paths_of, require_none_of
 from msgfm.scenes.share import require_data, share_with_data
 from msgfm.scenes.stac import PolygonsFile, said_polygons
 from msgfm.scenes.work import Work
@@ -94,6 +94,7 @@ def make_rasters(
 ) -> Outcome:
     """Does the work, puts the layers of the result together, and writes what lies beside them."""
     settings, clock = asdict(options), Clock()
+    job.require_inputs_stay([*paths_of(job.out, product.layers), *(() if polygons is None else (polygons.path,))])
     complete = polygons is not None and job.is_complete(settings)  # but for its polygons
     place = job.out if complete else job.staged
     if complete:

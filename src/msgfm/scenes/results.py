@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgfm.errors import InputError
@@ -36,14 +36,21 @@ def assemble_layer(
     return layer_path(out, layer)
 
 
+def paths_of(out: Path, layers: Iterable[str]) -> Iterator[Path]:
+    """Every file of a result: of each layer the raster and its style, and the item."""
+    for layer in layers:
+        yield layer_path(out, layer)
+        yield style_path(layer_path(out, layer))
+    yield item_path(out)
+
+
 def require_none_of(out: Path, layers: Iterable[str]) -> None:
     """Refuses to replace what lies where something beside a result is to go.
 
     Raises:
         InputError: a layer, a style or the item would be somebody's file.
     """
-    rasters = [layer_path(out, layer) for layer in layers]
-    for path in (*rasters, *map(style_path, rasters), item_path(out)):
+    for path in paths_of(out, layers):
         if path.exists():
             raise InputError(f"{path} is there already; choose another --out, or replace it with --overwrite")
 

@@ -101,6 +101,11 @@ def locate(
     return {band: found[band] for band in card.band_names}
 
 
+def items_in(key: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Paths and addresses of the catalogue items among what is given for an input."""
+    return tuple(filter(is_item, _expanded(key, given)))
+
+
 def _expanded(key: str, given: Sequence[str]) -> Iterator[str]:
     """Absolute paths of what patterns stand for and of other paths, addresses as they are."""
     for text in given:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgfm.errors import InputError
-from msgfm.files import require_suffix, require_writable, write_atomically
+from msgfm.files import require_none_read, require_suffix, require_writable, write_atomically
 from msgfm.geo.facts import RasterFacts
 from msgfm.geo.grid import Grid
 from msgfm.geo.network import Network
@@ -50,10 +50,12 @@ def write_preview(request: PreviewRequest, out: Path) -> None:
     Memory depends on the size of the pictures and their number, not on that of the images.
 
     Raises:
-        InputError: an image cannot be read, or lies elsewhere than the first; a label or band is none.
+        InputError: an image cannot be read, or lies elsewhere than the first; a label or band is none; the page would
+            replace an image.
     """
     require_suffix(out, ".html")
     require_writable(out)
+    require_none_read([out], request.places)
     labels, asked = _labels(request), _asked(request)
     with ExitStack() as opened:
         sources = [
