@@ -177,6 +177,12 @@ def test_windows_that_look_like_the_one_at_a_place(models, scene, tmp_path):
     np.testing.assert_allclose(read(out)[1][:, 0], expected, atol=1e-5)
     told = invoke("similar", table, "--at", f"{longitude},{latitude}", "--top", 2)
     assert "1.0000" in told
+    own, before = table.read_bytes(), out.read_bytes()
+    place = f"{longitude},{latitude}"
+    assert "one of the inputs" in refused("similar", table, "--at", place, "--out", table, "--overwrite")
+    assert "is there already" in refused("similar", table, "--at", place, "--out", out)
+    assert (table.read_bytes(), out.read_bytes()) == (own, before)
+    invoke("similar", table, "--at", place, "--out", out, "--overwrite")
     assert "no window" in refused("similar", table, "--at", "13.4,52.5")
     assert "write longitude and latitude" in refused("similar", table, "--at", "here")
     assert "no features" in refused("similar", out, "--at", f"{longitude},{latitude}")

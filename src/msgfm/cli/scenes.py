@@ -289,6 +289,7 @@ def similar(
     result: Annotated[
         Path | None, typer.Option("--out", help="Table (.parquet) of all windows with their similarity.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
 ) -> None:
     """Find the windows that look like the one at a place: cosine of their features, less the mean of all windows'.
 
@@ -299,15 +300,12 @@ def similar(
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from msgfm.files import require_suffix
     from msgfm.scenes.similar import find_similar
 
-    if result is not None:
-        require_suffix(result, ".parquet")
     shown = Table(box=SIMPLE_HEAD)
     for heading in ("similarity", "longitude", "latitude", "row", "column"):
         shown.add_column(heading, justify="right")
-    for match in find_similar(table, _place(at), top, result):
+    for match in find_similar(table, _place(at), top, result, overwrite=overwrite):
         numbers = (f"{match.similarity:.4f}", *(f"{degrees:.5f}" for degrees in match.middle))
         shown.add_row(*numbers, *map(str, match.area[:2]))
     out.print(shown)

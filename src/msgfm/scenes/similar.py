@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msgfm.errors import InputError
+from msgfm.files import require_none_read, require_suffix
 from msgfm.scenes.windows_table import Windows, WindowsInfo, open_windows_table, read_windows, read_windows_info
 
 _FEWEST = 3  # vectors of which a mean is taken: two less their mean are always opposites
@@ -35,7 +36,9 @@ class Match:
     middle: tuple[float, float]
 
 
-def find_similar(table: Path, place: tuple[float, float], top: int, out: Path | None = None) -> list[Match]:
+def find_similar(
+    table: Path, place: tuple[float, float], top: int, out: Path | None = None, *, overwrite: bool = False
+) -> list[Match]:
     """The windows whose vectors have the largest cosine with that of the window at a place, which comes first.
 
     Of each vector the mean of all is taken away before, unless there are fewer than three, or the window at the place
@@ -46,10 +49,16 @@ def find_similar(table: Path, place: tuple[float, float], top: int, out: Path | 
         place: longitude and latitude.
         top: how many.
         out: a table, `.parquet`, that gets every window with its similarity.
+        overwrite: whether a file of that name is replaced, if it is not the table itself.
 
     Raises:
-        InputError: no table of vectors, or no window at the place.
+        InputError: no table of vectors, or no window at the place; or the file is there already.
     """
+    if out is not None:
+        require_suffix(out, ".parquet")
+        require_none_read([out], [table])
+        if out.exists() and not overwrite:
+            raise InputError(f"{out} is there already; choose another name, or replace it with --overwrite")
     info = read_windows_info(table)
     if info.names:
         raise InputError(
