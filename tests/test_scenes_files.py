@@ -109,6 +109,12 @@ def test_bands_in_two_files_and_contradictions_are_told(tmp_path):
     wrong = write(tmp_path / "T32_B02.tif", reflectance(8, 8), names=["B8A"])
     with pytest.raises(InputError, match=r"calls its band 'B8A' .* its own name says B02"):
         two(wrong)
+    assert places(two(wrong, write(tmp_path / "x.tif", reflectance(8, 8)), names="B8A,B02"))["B8A"] == (wrong.name, 1)
+    other = write(tmp_path / "T32_B8A.tif", reflectance(8, 8))
+    with pytest.raises(InputError, match=r"T32_B8A\.tif is B8A of sentinel2 by its own name, --bands .* calls it B02"):
+        two(other, again, names="B02,B8A")
+    with pytest.raises(InputError, match=r"T32_B8A\.tif is B8A of sentinel2 by its own name, --bands .* calls it B04"):
+        two(again, other, names="B02,B04")
     with pytest.raises(InputError, match=r"3 names for 2 files"):
         two(both, again, names="B02,B03,B8A")
     with pytest.raises(InputError, match=r"is a folder or product; give the files"):

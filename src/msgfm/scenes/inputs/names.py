@@ -68,7 +68,8 @@ def stated_names(place: str, info: RasterInfo, card: Sensor, names: Sequence[str
     """What the user calls the bands of a file, in its order; `-` is a band that is not wanted.
 
     Raises:
-        InputError: there are more or fewer, a name twice, or the file itself calls a band otherwise.
+        InputError: there are more or fewer, a name twice, or the file itself calls a band otherwise (one of a
+            single band also by its name, unless its description agrees with the user).
     """
     if len(names) != info.image_bands:
         raise InputError(
@@ -86,6 +87,13 @@ def stated_names(place: str, info: RasterInfo, card: Sensor, names: Sequence[str
                 f"{place} calls its band {i + 1} {text!r}, --bands {card.name}={','.join(names)} calls it {band}; "
                 f"leave --bands out, or correct it"
             )
+    named = band_in(stem_of(place), card) if info.image_bands == 1 and names[0] != NOT_WANTED else None
+    confirmed = stated[0] is not None and card_band(info.descriptions[0] or "", card) == stated[0]
+    if named not in (None, stated[0]) and not confirmed:
+        raise InputError(
+            f"{place} is {named} of {card.name} by its own name, --bands {card.name}= calls it {names[0]}; leave "
+            f"--bands out, give the files in the order of the names, or rename the file"
+        )
     return stated
 
 
