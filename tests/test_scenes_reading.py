@@ -99,6 +99,45 @@ def test_what_a_window_holds_does_not_depend_on_the_window(tmp_path, monkeypatch
                 assert np.array_equal(part[key], expected, equal_nan=True), (key, row, column, height, width)
 
 
+@pytest.mark.parametrize("times", [3, 30, 300])
+def test_of_a_coarse_grid_a_bounded_part_of_the_file_is_read_at_once(tmp_path, monkeypatch, times):
+    height, width = 1300, 2500
+    radar = write(tmp_path / "s1.tif", backscatter(height, width), names=["VV", "VH"], block=256)
+    grid = Grid(
+        crs=UTM,
+        left=LEFT - 40,
+        top=TOP + 70,
+        pixel_width=10 * times,
+        pixel_height=10 * times,
+        height=height // times + 2,
+        width=width // times + 2,
+    )
+    request = make_request({"sentinel1": S1}, {"sentinel1": [str(radar)]}, like=like(tmp_path / "like.tif", grid))
+    sizes = []
+
+    def read(source, file_bands, bands, window):
+        sizes.append(window[2:])
+        return of_file(source, file_bands, bands, window)
+
+    of_file = reading.read_physical
+    monkeypatch.setattr(reading, "read_physical", read)
+    found = {}
+    for limit in (2**16, 2**40):
+        monkeypatch.setattr(reading, "_FILE_ROWS", math.isqrt(limit))
+        monkeypatch.setattr(reading, "_FILE_PX", limit)
+        sizes.clear()
+        with open_scene(request) as scene:
+            found[limit] = read_all(scene)["sentinel1"]
+            halves = [scene.read(row, 0, scene.grid.height // 2 + 1, scene.grid.width)["sentinel1"] for row in (0, 1)]
+            assert all(
+                np.array_equal(half, found[limit][:, row : row + half.shape[1]], equal_nan=True)
+                for row, half in enumerate(halves)
+            )
+        side = max(256, times)  # of the part that is a piece's own; beside it lies the kernel's margin
+        assert (max(h * w for h, w in sizes) <= (side + 2 * times + 6) ** 2) == (limit == 2**16)
+    np.testing.assert_allclose(*found.values(), atol=1e-3)
+
+
 def test_another_grid_is_read_as_gdal_warps_it(tmp_path):
     with scene_of_several_grids(tmp_path) as scene:
         found, grid = read_all(scene), scene.grid

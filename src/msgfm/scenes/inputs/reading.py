@@ -22,6 +22,8 @@ Read = Callable[[Window], Image]
 
 # Pieces in which files on other grids are brought to the scene's: low and wide, as scenes are read from top to bottom.
 _PIECE = (128, 2048)
+# Where the grid's pixels are larger: how many rows and pixels of the file a piece is made of, but for its margin.
+_FILE_ROWS, _FILE_PX = 1024, 2**20
 
 
 def read_physical(source: RasterSource, file_bands: Sequence[int], bands: Sequence[Band], window: Window) -> Image:
@@ -99,6 +101,7 @@ class WarpedFile:
         self._power = power
         self._shrink = shrinking(grid, own)
         self._decibel = [i for i, band in enumerate(bands) if band.unit.lower() == "db"]
+        self._size = piece_size(self._shrink)
         self._pieces: dict[tuple[int, int], Image] = {}
 
     def __call__(self, window: Window) -> Image:
@@ -107,7 +110,7 @@ class WarpedFile:
         result = np.full((len(self._bands), height, width), np.nan, np.float32)
         for number in self._numbers(window):
             piece = self._piece(number)
-            top, left = number[0] * _PIECE[0], number[1] * _PIECE[1]
+            top, left = number[0] * self._size[0], number[1] * self._size[1]
             bottom, right = top + piece.shape[1], left + piece.shape[2]
             first, end = max(top, row), min(bottom, row + height)
             begin, stop = max(left, column), min(right, column + width)
@@ -121,14 +124,14 @@ class WarpedFile:
         """The pieces that a window of the grid touches."""
         row, column, height, width = window
         bottom, right = min(row + height, self._grid.height), min(column + width, self._grid.width)
-        for i in range(max(0, row) // _PIECE[0], -(-bottom // _PIECE[0])):
-            for j in range(max(0, column) // _PIECE[1], -(-right // _PIECE[1])):
+        for i in range(max(0, row) // self._size[0], -(-bottom // self._size[0])):
+            for j in range(max(0, column) // self._size[1], -(-right // self._size[1])):
                 yield i, j
 
     def _piece(self, number: tuple[int, int]) -> Image:
         if number not in self._pieces:
-            row, column = number[0] * _PIECE[0], number[1] * _PIECE[1]
-            height, width = min(_PIECE[0], self._grid.height - row), min(_PIECE[1], self._grid.width - column)
+            row, column = number[0] * self._size[0], number[1] * self._size[1]
+            height, width = min(self._size[0], self._grid.height - row), min(self._size[1], self._grid.width - column)
             self._pieces[number] = self._warp(self._grid.window(row, column, height, width))
         return self._pieces[number]
 
@@ -142,3 +145,13 @@ class WarpedFile:
         warped = warp(values, self._own.window(*window), target, self._shrink)
         warped[self._decibel] = decibel_of(warped[self._decibel])
         return warped
+
+
+def piece_size(shrink: tuple[float, float]) -> tuple[int, int]:
+    """Height and width of a piece on the grid, so small that what it is made of fits into memory.
+
+    Args:
+        shrink: how many of the file's pixels one of the grid's is long, down and across (`warp.shrinking`).
+    """
+    height = max(1, min(_PIECE[0], int(_FILE_ROWS / shrink[0])))
+    return height, max(1, min(_PIECE[1], int(_FILE_PX / (height * shrink[0] * shrink[1]))))
