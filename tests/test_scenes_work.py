@@ -25,6 +25,7 @@ from msgfm.models.pretrained import save_pretrained
 from msgfm.scenes import work
 from msgfm.scenes.inputs.scene import Scene
 from msgfm.scenes.parts import open_parts, parts_beside, remove_parts
+from msgfm.scenes.products import RestoredImage
 from msgfm.sensors import load_sensor
 
 S2 = load_sensor("sentinel2").band_names
@@ -98,37 +99,36 @@ def model(tmp_path_factory):
     return folder
 
 
-def test_the_scene_is_closed_when_nobody_reads_it_any_more(model, tmp_path, monkeypatch):
-    """Ctrl-C may come where the bar is drawn, while a thread reads: to close its files then is a crash."""
+def test_the_scene_is_closed_when_nobody_works_on_it_any_more(model, tmp_path, monkeypatch):
+    """Ctrl-C may come where the bar is drawn, while threads are at work: to close files then may be a crash."""
     scene = write(tmp_path / "s2.tif", reflectance(640, 32, count=13), names=S2, nodata=0)
-    reading, closed_while_reading = threading.Event(), []
-    read, close = Scene.read, Scene.close
+    begun, working, closed_with = threading.Event(), [], []
+    predict, close = RestoredImage.predict, Scene.close
 
-    def slow(self, *window):
-        if threading.current_thread() is threading.main_thread():  # the input contract
-            return read(self, *window)
-        reading.set()
-        time.sleep(0.05)
-        found = read(self, *window)
-        reading.clear()
+    def slow(self, images):
+        working.append(1)
+        begun.set()
+        time.sleep(0.2)
+        found = predict(self, images)
+        working.pop()
         return found
 
     def closing(self):
-        closed_while_reading.append(reading.is_set())
+        closed_with.append(len(working))
         close(self)
 
     def stopped(*_):
-        reading.wait()
+        assert begun.wait(60)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Scene, "read", slow)
+    monkeypatch.setattr(RestoredImage, "predict", slow)
     monkeypatch.setattr(Scene, "close", closing)
     monkeypatch.setattr(Progress, "advance", stopped)
     command = ["predict", model, "--sentinel2", scene, "--window", 32, "--out", tmp_path / "out.tif"]
     result = CliRunner().invoke(app, [str(word) for word in command])
     assert result.exit_code == 130
     assert "--resume" in result.output
-    assert closed_while_reading == [False]
+    assert closed_with == [0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s2.tif"], "nothing was finished, nothing is left"
 
 
