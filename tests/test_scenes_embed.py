@@ -92,6 +92,9 @@ def test_classes_of_windows_are_what_the_model_says_of_each(models, scene, tmp_p
     assert "no further layers" in refused(
         "predict", models["labels"], *given(tmp_path), "--out", tmp_path / "x.parquet", "--entropy"
     )
+    for how in (("--workers", 2), ("--dask", "local")):
+        told = refused("predict", models["labels"], *given(tmp_path), "--out", tmp_path / "x.parquet", *how)
+        assert "made by one process" in told
 
 
 @pytest.mark.parametrize("stage", [1, 4])

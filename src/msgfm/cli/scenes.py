@@ -249,8 +249,6 @@ def embed(
     from msgfm.scenes.job import Running, SceneInputs
     from msgfm.scenes.predict import embed_pixels
 
-    if not per_pixel and (workers > 1 or dask):
-        raise InputError("a table of windows is made by one process; --workers and --dask are for --per-pixel")
     inputs = SceneInputs(
         images=images_of(model, context.args),
         bands=bands_of(bands or ()),

@@ -36,6 +36,7 @@ def classify_scene(model: str, inputs: SceneInputs, out: Path, running: Running)
     Raises:
         InputError: as `open_job`; or the model does not classify images.
     """
+    _require_one_process(running)
     with open_job(model, inputs, out, running, suffix=".parquet", apart=True) as job:
         loaded = load_downstream(job.model).to(torch.device(job.device))
         if not isinstance(loaded.config.task, Classification):
@@ -56,11 +57,20 @@ def embed_scene(model: str, inputs: SceneInputs, out: Path, stage: int, running:
     Raises:
         InputError: as `open_job`; or no such stage.
     """
+    _require_one_process(running)
     with open_job(model, inputs, out, running, suffix=".parquet", stage=stage, apart=True) as job:
         device = torch.device(job.device)
         loaded: MsGFM | DownstreamModel = from_pretrained(job.model).to(device)
         bands = {image.key: image.card.band_names for image in job.scene.request.images}
         return write_windows(job, feature_vectors(loaded, stage, bands, device))
+
+
+def _require_one_process(running: Running) -> None:
+    if running.workers > 1 or running.dask:
+        raise InputError(
+            "a table of windows is made by one process: leave out --workers and --dask, which are for rasters (of embed, "
+            "--per-pixel)"
+        )
 
 
 def write_windows(job: Job, vectors: Vectors) -> Path:
