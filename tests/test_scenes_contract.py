@@ -66,7 +66,9 @@ def test_images_that_keep_to_their_cards_pass(tmp_path, world):
     [
         ("sentinel2", lambda image: image + 1000, "offset-present", "--set sentinel2.offset=-1000"),
         ("sentinel2", lambda image: (image / 1e4).astype(np.float32), "reflectance-as-dn", "--set sentinel2.scale=1"),
-        ("sentinel1", lambda image: np.power(10, image / 10), "linear-power", "linear power to decibel"),
+        ("sentinel1", lambda image: np.power(10, image / 10), "linear-power", "--power linear"),
+        ("sentinel1", lambda image: image * [[[1]], [[np.nan]]], "empty-band", "give another file of VH"),
+        ("sentinel1", lambda image: np.full_like(image, -12), "constant-band", "give another file, as the model takes"),
         ("sentinel1", lambda image: image[::-1], "polarisation-swapped", "--bands sentinel1=VH,VV"),
     ],
 )

@@ -85,7 +85,7 @@ def check_scene(scene: Scene) -> list[Finding]:
         converted, wrong = _decibel_findings(image, sampled(scene, image))
         # of windows side by side nothing can be said of borders that are declared
         findings = wrong or [finding for finding in check_image(converted) if finding.kind != "nan-border"]
-        found += [replace(finding, image=image.key, remedy=_for_scenes(finding.remedy)) for finding in findings]
+        found += [replace(finding, image=image.key, remedy=_for_scenes(finding)) for finding in findings]
     found += _resolution_findings(scene)
     found += _shift_findings(scene)
     return sort_findings(found)
@@ -255,6 +255,11 @@ def _resolution_findings(scene: Scene) -> list[Finding]:
     ]
 
 
-def _for_scenes(remedy: str) -> str:
-    """A remedy in the words of the commands on scenes, where it is in those of `data index`."""
-    return re.sub(r"--sensor (\w+):(\S+?)=PATTERN(@[\d,-]+)?", r"--bands \1=\2", remedy)
+def _for_scenes(finding: Finding) -> str:
+    """A finding's remedy as the commands on scenes have it, where it is one for `data index`."""
+    if finding.kind == "linear-power":
+        return "--power linear if it is that; of amplitudes, square them first"
+    if finding.kind in ("empty-band", "constant-band"):
+        which = f"another file of {', '.join(finding.bands)}" if finding.bands else "another file"
+        return f"give {which}, as the model takes every band (numbers that were divided and rounded may be all 0)"
+    return re.sub(r"--sensor (\w+):(\S+?)=PATTERN(@[\d,-]+)?", r"--bands \1=\2", finding.remedy)
