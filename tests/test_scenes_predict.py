@@ -153,6 +153,10 @@ def test_a_pretrained_model_translates(models, scene, tmp_path):
         assert source.scales[0] == pytest.approx(1e-4)
         assert source.crs == rasterio.CRS.from_string(UTM)
         assert source.transform == at()
+    told = refused(
+        "translate", models["pretrained"], scene["sentinel1"], *arguments[:-1], tmp_path / "x.tif", "--entropy"
+    )
+    assert "no such option: --entropy" in told
     assert "no sensor 'dsm'" in refused(
         "translate", models["pretrained"], scene["sentinel1"], "--from", "sentinel1", "--to", "dsm", "--out", out
     )

@@ -116,6 +116,8 @@ def _expanded(key: str, given: Sequence[str]) -> Iterator[str]:
         elif matches := sorted(glob.glob(text)):
             images = [path for path in map(Path, matches) if path.is_dir() or path.suffix.lower() in _SUFFIXES]
             yield from (str(path.absolute()) for path in images or map(Path, matches))
+        elif text.startswith("-"):
+            raise InputError(f"no such option: {text} (see --help)")
         else:
             raise InputError(f"{key}: no file or folder {text}")
 
