@@ -156,7 +156,7 @@ def test_pictures_without_coordinates_are_shown_by_their_pixels(tmp_path):
 def test_bands_and_classes_are_shown_as_asked(tmp_path):
     radar, reflectance, _ = write_scene(tmp_path)
     out = tmp_path / "page.html"
-    page = Page(preview(radar, reflectance, "--show", f"{reflectance}=B02", "--show", f"{radar}=VV", "--out", out))
+    page = Page(preview(radar, reflectance, "--show", f"{reflectance.name}=B02", "--show", f"{radar}=VV", "--out", out))
     assert not [row for row in page.rows if row[0] == "red"]
     assert "B02" in page.text and "VV" in page.text
 
@@ -166,7 +166,8 @@ def test_labels_are_the_shortest_that_tell_files_apart(tmp_path):
         (tmp_path / folder).mkdir()
         write_scene(tmp_path / folder)
     places = [tmp_path / "old" / "s1.tif", tmp_path / "new" / "s1.tif", tmp_path / "new" / "s2.tif"]
-    page = preview(*places, "--out", tmp_path / "page.html")
+    page = preview(*places, "--show", "new/s1.tif=VV", "--out", tmp_path / "page.html")
+    assert "more than one image of that name" in refused(*places, "--show", "s1.tif=VV", "--out", tmp_path / "no.html")
     assert scene_of(page)["labels"] == ["old/s1.tif", "new/s1.tif", "new/s2.tif"]
 
 

@@ -32,7 +32,7 @@ class PreviewRequest:
         places: paths or addresses of images, folders of bands, catalogue items (`sources.open_source`); they are
             brought to the grid of the first.
         labels: what to call them; empty for the names of the files.
-        shown: by place, as given: bands, or `classes` (see `looks.look_of`).
+        shown: by place, as given or the last parts of it: bands, or `classes` (see `looks.look_of`).
         longest: pixels along the longer side of the pictures at most.
         network: how patient to be.
     """
@@ -134,7 +134,16 @@ def _short_names(places: Sequence[str]) -> tuple[str, ...]:
 
 
 def _asked(request: PreviewRequest) -> list[str]:
-    wanted = dict(request.shown)
-    if unknown := sorted(wanted.keys() - set(request.places)):
-        raise InputError(f"--show {unknown[0]}=...: no such image is given; there are {', '.join(request.places)}")
+    wanted = {_place_of(name, request.places): bands for name, bands in request.shown}
     return [wanted.get(place, "") for place in request.places]
+
+
+def _place_of(name: str, places: Sequence[str]) -> str:
+    """The image that is called so, as it was given or by the last parts of its path."""
+    if name in places:
+        return name
+    found = [place for place in places if f"/{place}".rstrip("/").endswith("/" + name.removeprefix("./").rstrip("/"))]
+    if len(found) != 1:
+        told = "more than one image of that name is given" if found else "no such image is given"
+        raise InputError(f"--show {name}=...: {told}; there are {', '.join(places)}")
+    return found[0]
