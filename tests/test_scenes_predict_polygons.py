@@ -138,7 +138,7 @@ def test_of_a_result_that_is_complete_they_are_made_later(arguments, tmp_path, m
     (tmp_path / "other.gpkg").write_text("precious")
     assert "not of" in refused(*arguments, "--out", out, "--polygons", tmp_path / "other.gpkg", "--resume")
     assert (tmp_path / "other.gpkg").read_text() == "precious"
-    assert "is there already" in refused(*arguments, "--out", out, "--resume")
+    assert "made of the same: nothing is left to resume" in refused(*arguments, "--out", out, "--resume")
     assert not parts_beside(out).exists()
 
 

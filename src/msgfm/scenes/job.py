@@ -163,7 +163,9 @@ class Job:
         if self.running.overwrite and not self.running.resume:
             remove_parts(self.out)
         elif _is_finished(self.out, self.running):
-            raise InputError(f"{self.out} is there already, made of the same or of something else; {_REMEDY}")
+            same = said_plan(self.out) == self.digest(settings)
+            told = "complete and made of the same: nothing is left to resume" if same else "made of something else"
+            raise InputError(f"{self.out} is there already, {told}; {_REMEDY}")
         return open_parts(self.out, layers, self._plan(settings), resume=self.running.resume)
 
     def _plan(self, settings: Mapping[str, Any]) -> dict[str, Any]:
