@@ -68,8 +68,8 @@ def embed_scene(model: str, inputs: SceneInputs, out: Path, stage: int, running:
 def _require_one_process(running: Running) -> None:
     if running.workers > 1 or running.dask:
         raise InputError(
-            "a table of windows is made by one process: leave out --workers and --dask, which are for rasters (of embed, "
-            "--per-pixel)"
+            "a table of windows is made by one process: leave out --workers and --dask, which are for rasters "
+            "(of embed, --per-pixel)"
         )
 
 
