@@ -11,6 +11,7 @@ from scene_data import backscatter, reflectance, write
 from scene_runs import invoke, refused
 from small_downstream import make, pretrained
 
+from msgfm.files import require_none_read
 from msgfm.models.pretrained import save_pretrained
 from msgfm.sensors import load_sensor
 
@@ -83,6 +84,10 @@ def test_of_other_commands(models, radar, tmp_path):
     before = page.read_bytes()
     assert "one of the inputs" in refused("preview", page, "--out", page)
     assert page.read_bytes() == before
+
+
+def test_long_addresses_are_no_files(radar):
+    require_none_read([radar], [f"https://example.org/{'x' * 300}"])
 
 
 def test_another_result_is_replaced_when_that_is_wanted(models, radar, tmp_path):
