@@ -114,7 +114,6 @@ def test_what_comes_out_is_a_valid_cloud_optimised_geotiff(tmp_path, size, make)
         (classes, 5000, 512),
         (reflectance, 1100, 1023),
         (features, 1100, 512),
-        (features, 2100, 257),
     ],
 )
 def test_no_overview_is_one_block_wide_and_many_high(tmp_path, make, height, width):
