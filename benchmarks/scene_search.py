@@ -77,7 +77,7 @@ def retrieval(theirs: Vectors, ours: Vectors, shared: Sequence[Area]) -> list[st
     areas, matrix = list(theirs), np.stack(list(theirs.values()))
     ranks = []
     for area in shared:
-        alike = cosines(matrix, ours[area])
+        alike = cosines(matrix, ours[area], np.zeros(matrix.shape[1]))
         ranks.append(int((alike > alike[areas.index(area)]).sum()) + 1)
     found = np.array(ranks)
     return [f"{(found == 1).mean():.1%}", f"{(found <= 10).mean():.1%}", f"{np.median(found):.0f}"]
@@ -94,7 +94,11 @@ def draw_aerial(path: Path, image: Image, table: Path) -> None:
         asked = int(share * len(areas))
         longitude, latitude = middles[asked].tolist()
         alike = path.with_name(f"alike_{number}.parquet")
-        print(msgfm("similar", table, "--at", f"{longitude:.6f},{latitude:.6f}", "--top", 5, "--out", alike))
+        print(
+            msgfm(
+                "similar", table, "--at", f"{longitude:.6f},{latitude:.6f}", "--top", 5, "--out", alike, "--overwrite"
+            )
+        )
         cosine = np.concatenate([windows.values[:, 0] for windows in read_windows(alike)])
         picture = np.full(image.shape[1:], np.nan, np.float32)
         for (row, column, height, width), value in zip(areas.tolist(), cosine.tolist(), strict=True):
