@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import rasterio
 from typer.testing import CliRunner
 
@@ -31,3 +32,11 @@ def read(path: Path) -> np.ndarray[Any, Any]:
     with rasterio.open(path) as source:
         stored: np.ndarray[Any, Any] = source.read()
     return stored
+
+
+def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has results made of small parts, in narrow stripes."""
+    monkeypatch.setattr("msgfm.scenes.parts._PART_BYTES", 1)  # 64 rows each
+    monkeypatch.setattr("msgfm.scenes.parts._PART_ROWS", 16)
+    monkeypatch.setattr("msgfm.scenes.parts._STRIPE_PX", 32)
+    monkeypatch.setattr("msgfm.scenes.parts._BLOCK_PX", 16)

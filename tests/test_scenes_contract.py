@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scene_commands import invoke
 from scene_data import LEFT, TOP, UTM, at, write
-from scene_runs import invoke
 from small_downstream import make
 
 from msgfm.data.synthetic.kinds import KINDS, Place

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio.warp
 import torch
+from scene_commands import invoke, refused
 from scene_data import LEFT, TOP, UTM, backscatter, reflectance, write
 from small_downstream import make, pretrained
 from typer.testing import CliRunner
@@ -22,18 +23,6 @@ from msgfm.scenes.windows_table import Windows, WindowsInfo, open_windows_table,
 from msgfm.sensors import load_sensor
 
 S2 = load_sensor("sentinel2").band_names
-
-
-def invoke(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 2, result.output
-    return " ".join(result.output.split())
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:

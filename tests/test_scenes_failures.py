@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from rasterio import Affine
+from scene_commands import cut_small, invoke, refused
 from scene_data import at, backscatter, reflectance, write
-from scene_runs import cut_small, invoke, refused
 from small_downstream import make
 
 from msgfm.models.pretrained import save_pretrained

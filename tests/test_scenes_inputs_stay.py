@@ -7,8 +7,8 @@ import os
 
 import pytest
 import rasterio.shutil
+from scene_commands import invoke, refused
 from scene_data import backscatter, reflectance, write
-from scene_runs import invoke, refused
 from small_downstream import make, pretrained
 
 from msgfm.files import require_none_read

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from scene_commands import invoke, read
 from scene_data import backscatter, reflectance, write
-from scene_runs import invoke, read
 from small_downstream import pretrained
 
 from msgfm.errors import InputError

@@ -10,8 +10,8 @@ import pytest
 import rasterio
 import torch
 from rio_cogeo.cogeo import cog_validate
+from scene_commands import cut_small, invoke, read, refused
 from scene_data import UTM, at, backscatter, reflectance, write
-from scene_runs import cut_small
 from small_downstream import describe, make, pretrained
 from typer.testing import CliRunner
 
@@ -24,23 +24,6 @@ from msgfm.sensors import load_sensor
 
 S2 = load_sensor("sentinel2").band_names
 COPY = {"backbone": {"kind": "rule", "rule": "copy"}}
-
-
-def invoke(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 2, result.output
-    return " ".join(result.output.split())
-
-
-def read(path: Path) -> np.ndarray:
-    with rasterio.open(path) as source:
-        return source.read()
 
 
 @pytest.fixture(scope="module")

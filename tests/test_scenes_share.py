@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scene_commands import invoke, read, refused
 from scene_data import backscatter, reflectance, write
-from scene_runs import invoke, read, refused
 from small_downstream import make, pretrained
 
 from msgfm.models.pretrained import save_pretrained

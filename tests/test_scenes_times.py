@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import rasterio
@@ -22,8 +23,7 @@ from msgfm.sensors import load_sensor
 S2 = load_sensor("sentinel2").select(["B02"])
 
 
-def at(*numbers: int) -> datetime:
-    return datetime(*numbers, tzinfo=UTC)  # type: ignore[misc,arg-type]
+at = partial(datetime, tzinfo=UTC)
 
 
 def product(folder, times):

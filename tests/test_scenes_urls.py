@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from file_server import DROP, HANG, serve
+from scene_commands import cut_small, invoke, refused
 from scene_data import reflectance, write
-from scene_runs import cut_small, invoke, refused
 from small_downstream import describe
 
 from msgfm.errors import InputError

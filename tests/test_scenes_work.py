@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 from rich.progress import Progress
+from scene_commands import refused
 from scene_data import reflectance, write
-from scene_runs import refused
 from small_downstream import describe
 from typer.testing import CliRunner
 
