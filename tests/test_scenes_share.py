@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import Resampling
 from scene_commands import invoke, read, refused
-from scene_data import backscatter, reflectance, write
+from scene_data import LEFT, TOP, UTM, backscatter, reflectance, write
 from small_downstream import make, pretrained
 
+from msgfm.geo.grid import Grid
+from msgfm.geo.spec import RasterClass, RasterSpec, StoredBand
 from msgfm.models.pretrained import save_pretrained
 from msgfm.scenes.parts import parts_beside
+from msgfm.scenes.share import share_with_data
 from msgfm.scenes.windows_table import read_windows
 from msgfm.sensors import load_sensor
 
@@ -63,3 +68,17 @@ def test_inputs_with_little_in_common_are_told(models, tmp_path, shared, told):
     assert len(warned) == told
     if told:
         assert "only 5.0% of the pixels have data in all of sentinel1, sentinel2" in warned[0]
+
+
+@pytest.mark.parametrize("marked", [1, 0])
+def test_one_pixel_of_a_large_scene_counts(tmp_path, marked):
+    classes = np.full((1, 1500, 1500), 255, np.uint8)
+    classes[0, 777, 1234] = 1 if marked else 255
+    raster = write(tmp_path / "classes.tif", classes, nodata=255)
+    grid = Grid(crs=UTM, left=LEFT, top=TOP, pixel_width=10, pixel_height=10, height=1500, width=1500)
+    named = (RasterClass(value=1, name="water", colour=(0, 0, 1)),)
+    spec = RasterSpec(grid=grid, dtype="uint8", bands=(StoredBand(name="class"),), nodata=255, classes=named)
+    with rasterio.open(raster, "r+") as file:
+        file.build_overviews([2, 4], Resampling.nearest)
+        assert not (file.read(out_shape=(1, 375, 375)) != 255).any(), "the overview lost it"
+    assert share_with_data(raster, spec) == marked / 1500**2

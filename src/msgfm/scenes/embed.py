@@ -17,8 +17,7 @@ from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.job import Job, Running, SceneInputs, open_job
 from msgfm.scenes.needs import digest_of_weights
-from msgfm.scenes.parts import remove_parts, tells_what_is_kept
-from msgfm.scenes.share import require_data
+from msgfm.scenes.parts import tells_what_is_kept
 from msgfm.scenes.threads import model_threads
 from msgfm.scenes.vectors import Vectors, class_vectors, do_rows, feature_vectors, kept_windows
 from msgfm.scenes.windows_table import WindowsInfo, open_windows_table
@@ -108,10 +107,6 @@ def write_windows(job: Job, vectors: Vectors) -> Path:
             table.add(windows)
             kept += len(windows.areas)
     share = kept / (len(job.tiling.rows.starts) * len(job.tiling.columns.starts))
-    try:
-        require_data(share, job.scene.keys, fill=job.running.fill, what="windows")
-    except InputError:
-        remove_parts(job.out)
-        raise
+    job.require_data(share, "windows")
     job.finish()
     return job.out

@@ -28,6 +28,7 @@ from msgfm.scenes.inputs.times import Span, joined, stated_span
 from msgfm.scenes.mlm import describe_model
 from msgfm.scenes.needs import digest_of_weights, model_digest, require_whole, training_window, wanted_cards
 from msgfm.scenes.parts import PartsFolder, has_begun, open_parts, parts_beside, publish, remove_parts, staged
+from msgfm.scenes.share import require_data
 from msgfm.scenes.stac import Origin, said_plan
 
 _REMEDY = "choose another name, or replace it with --overwrite"
@@ -198,6 +199,22 @@ class Job:
         """Whether an earlier run of the same plan has finished the result, and this one is to go on from there."""
         wanted = self.running.resume and _is_finished(self.out, self.running)
         return wanted and said_plan(self.out) == self.digest(settings)
+
+    def require_data(self, share: float, what: str = "pixels") -> None:
+        """Ends where nothing has data; leaves nothing then that could be gone on with.
+
+        Args:
+            share: of the scene that has data.
+            what: was counted.
+
+        Raises:
+            InputError: as `share.require_data`.
+        """
+        try:
+            require_data(share, self.scene.keys, fill=self.running.fill, what=what)
+        except InputError:
+            remove_parts(self.out)
+            raise
 
     def finish(self) -> None:
         """Puts the result into its place, and throws the parts away.

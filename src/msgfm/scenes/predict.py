@@ -11,7 +11,6 @@ import torch
 
 from msgfm.errors import InputError
 from msgfm.files import remove_unfinished, require_writable
-from msgfm.geo.spec import RasterSpec
 from msgfm.models.pretrained import load_model_config, model_folder
 from msgfm.models.tasks import ChangeDetection, Segmentation
 from msgfm.progress import watch
@@ -20,11 +19,11 @@ from msgfm.scenes.execute import do_here, do_in_processes, do_on_dask, pixels_of
 from msgfm.scenes.features import FeatureMap
 from msgfm.scenes.job import Job, Running, SceneInputs, open_job
 from msgfm.scenes.make import load_product
-from msgfm.scenes.parts import cut_parts, has_begun, missing_runs, remove_parts, tells_what_is_kept
+from msgfm.scenes.parts import cut_parts, has_begun, missing_runs, tells_what_is_kept
 from msgfm.scenes.polygons import PolygonsWanted, require_polygon_suffix, write_polygons
 from msgfm.scenes.products import MAIN, Product, ProductOptions
 from msgfm.scenes.results import assemble_layer, describe_results, layer_path, paths_of, require_none_of
-from msgfm.scenes.share import require_data, share_with_data
+from msgfm.scenes.share import share_with_data
 from msgfm.scenes.stac import PolygonsFile, said_polygons
 from msgfm.scenes.work import Work
 
@@ -101,7 +100,7 @@ def make_rasters(
         files = {layer: layer_path(job.out, layer) for layer in product.layers}
     else:
         files = _make_layers(job, product, options, clock)
-        _require_data(job, files[MAIN], product.layers[MAIN])
+        job.require_data(share_with_data(files[MAIN], product.layers[MAIN]))
     shapes = None
     if polygons is not None:
         shapes = PolygonsFile(path=polygons.path, href=_href(polygons, job.out))
@@ -158,15 +157,6 @@ def _make_layers(job: Job, product: Product, options: ProductOptions, clock: Clo
         return {
             layer: assemble_layer(job.staged, layer, spec, parts, stripes) for layer, spec in product.layers.items()
         }
-
-
-def _require_data(job: Job, raster: Path, spec: RasterSpec) -> None:
-    """Ends where nothing has data; leaves nothing that could be gone on with then."""
-    try:
-        require_data(share_with_data(raster, spec), job.scene.keys, fill=job.running.fill)
-    except InputError:
-        remove_parts(job.out)
-        raise
 
 
 def require_polygons(folder: Path, wanted: PolygonsWanted, running: Running) -> None:

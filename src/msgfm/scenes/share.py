@@ -11,18 +11,31 @@ import numpy as np
 from msgfm.errors import InputError, InputWarning
 from msgfm.geo.network import Network
 from msgfm.geo.overview import OverviewSource, overview_grid
+from msgfm.geo.source import RasterSource
 from msgfm.geo.spec import RasterSpec
 
 _LONGEST = 512  # pixels of the small picture that is looked at
+_ROWS = 512  # at once, of a result's blocks
 _FEW = 0.1
 """Where less than that of a scene has data in all of several inputs, the user is told."""
 
 
 def share_with_data(raster: Path, spec: RasterSpec) -> float:
-    """About which share of a result's pixels has data; 0 where none has."""
+    """About which share of a result's pixels has data; 0 where really none has."""
     with OverviewSource(str(raster), Network()) as source:
         picture = source.read_overview([1], overview_grid(source.facts(), _LONGEST), classes=bool(spec.classes))
-    return float(np.isfinite(picture).mean())
+    return float(np.isfinite(picture).mean()) or _counted(raster)  # a small picture loses what is smaller still
+
+
+def _counted(raster: Path) -> float:
+    """The share, pixel by pixel."""
+    with RasterSource(str(raster), Network()) as source:
+        height, width = source.info.height, source.info.width
+        known = 0
+        for top in range(0, height, _ROWS):
+            stored = source.read([1], (top, 0, min(_ROWS, height - top), width))
+            known += int((np.isfinite(stored.data) & ~np.ma.getmaskarray(stored)).sum())
+    return known / (height * width)
 
 
 def require_data(share: float, keys: Sequence[str], *, fill: bool, what: str = "pixels") -> None:
