@@ -40,14 +40,14 @@ def test_parts_cover_the_scene_once_and_are_bounded(height, width, pixel):
         for part in stripe:
             rows, columns = part.shape
             covered += rows * columns
-            assert columns <= 2048
+            assert columns <= 4096
             assert rows <= 64 or rows * columns * pixel <= 32 * 2**20
             assert part.left % 512 == 0
     assert covered == height * width
 
 
 def test_runs_of_what_is_missing_follow_each_other_and_are_split_for_workers():
-    stripes = cut_parts(8192, 4096, 1)
+    stripes = cut_parts(8192, 8192, 1)
     parts = [part for stripe in stripes for part in stripe]
     done = {parts[2], parts[3], parts[9]}
     runs = missing_runs(stripes, done.__contains__, 1)

@@ -20,6 +20,7 @@ from msgfm.models.downstream import DownstreamModel
 from msgfm.models.pretrained import load_downstream, save_pretrained
 from msgfm.scenes import work
 from msgfm.scenes.parts import parts_beside
+from msgfm.scenes.products import likeliest
 from msgfm.sensors import load_sensor
 
 S2 = load_sensor("sentinel2").band_names
@@ -54,6 +55,12 @@ def scene(tmp_path) -> dict[str, Path]:
 
 def given(scene: dict[str, Path], optical: str = "sentinel2") -> list[object]:
     return ["--sentinel1", scene["sentinel1"], f"--{optical}", scene["sentinel2"], "--window", 32]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 300])
+def test_the_likeliest_class_is_the_first_of_the_largest(classes):
+    values = np.random.default_rng(classes).random((classes, 7, 50), np.float32).round(1)  # with equals
+    np.testing.assert_array_equal(likeliest(values), values.argmax(0))
 
 
 def test_a_model_that_copies_its_input_gives_the_file_back(models, scene, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from msgfm.files import write_atomically
 from msgfm.geo.cog_blocks import require_framed_blocks
 from msgfm.geo.cog_by_band import write_by_band
 from msgfm.geo.cog_levels import block_and_overviews
-from msgfm.geo.raster import LOCAL_OPTIONS, gdal_type, quiet
+from msgfm.geo.raster import LOCAL_OPTIONS, gdal_threads, gdal_type, quiet
 from msgfm.geo.spec import RasterSpec
 from msgfm.geo.virtual import virtual_raster
 from msgfm.progress import show_size
@@ -33,7 +32,6 @@ from msgfm.progress import show_size
 _PART_BLOCK = 64, 256  # height and width of a block of a part; parts are mostly multiples of it high
 _CACHE = 64 * 2**20  # bytes: rasterio takes bytes for GDAL_CACHEMAX
 _OPEN_PARTS = 16  # at once: each holds a block; a block of an overview is made of some ten
-_THREADS = 4  # each holds some blocks
 _SMALLEST, _BLOCK = 256, 512  # sides of a block of the result, but for what `block_and_overviews` says
 
 
@@ -95,7 +93,7 @@ def assemble_cog(parts: Sequence[Part], spec: RasterSpec, out: Path) -> None:
     _require_cover(parts, spec)
     for part in parts:
         _require_part(part, spec)
-    threads = min(_THREADS, len(os.sched_getaffinity(0)))
+    threads = gdal_threads()
     with write_atomically(out) as temporary, _tells_what_gdal_says(out):
         if _is_by_band(spec.bytes_per_pixel):
             with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,12 +37,18 @@ LOCAL_OPTIONS = {
 }
 
 
+_THREADS = 4  # each holds some blocks
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32"}  # others: with a capital
 
 
 def gdal_type(dtype: str) -> str:
     """What GDAL calls numpy's type."""
     return _GDAL_TYPES.get(dtype, dtype.capitalize())
+
+
+def gdal_threads() -> int:
+    """That decode or compress the blocks of a file at once."""
+    return min(_THREADS, len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 
 from msgfm.errors import InputError
 from msgfm.geo.network import Network, gdal_name, is_address
-from msgfm.geo.raster import LOCAL_OPTIONS, RasterInfo, info_of, quiet, read_masked
+from msgfm.geo.raster import LOCAL_OPTIONS, RasterInfo, gdal_threads, info_of, quiet, read_masked
 
 # GDAL keeps what an address answered for as long as a process lives, and never asks one again that failed once.
 _FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/"}
@@ -35,7 +35,8 @@ class RasterSource:
 
     def __init__(self, place: str, network: Network) -> None:
         self.place, self._network = place, network
-        self._options: dict[str, Any] = {**network.options(), **_FRESH} if is_address(place) else dict(LOCAL_OPTIONS)
+        options = {**network.options(), **_FRESH} if is_address(place) else LOCAL_OPTIONS
+        self._options: dict[str, Any] = {**options, "GDAL_NUM_THREADS": gdal_threads()}
         if not is_address(place) and not Path(place).is_file():
             raise InputError(f"no file {place}")
         self._dataset, self.info = self._open()

@@ -71,18 +71,16 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """One row of windows as it was read.
+    """One row of windows.
 
     Args:
         row: its number.
         top: its first row of pixels.
-        images: (C, h, w) by key, as wide as the area and what windows need beside it.
-        valid: (h, w), whether there is data.
+        valid: (h, w), whether there is data, as wide as the area and what windows need beside it.
     """
 
     row: int
     top: int
-    images: Images
     valid: NDArray[np.bool_]
 
 
@@ -116,7 +114,8 @@ def sweep(
     clock = clock or Clock()
     blender = Blender(tiling, area, channels)
     coverage = blender.coverage
-    for strip, batches in run_strips(read, predict, coverage, batch_size, fill, threads, clock):
+
+    def blend(strip: Strip, batches: Iterator[Batch]) -> Piece:
         for columns, predicted in batches:
             with clock.measure("blending"):
                 for column, values in zip(columns, predicted, strict=True):
@@ -124,7 +123,10 @@ def sweep(
         with clock.measure("blending"):
             done, values = blender.complete(strip.row)
         valid = strip.valid[done.top - strip.top : done.bottom - strip.top, area.left - coverage.left :]
-        yield Piece(area=done, values=values, valid=valid[:, : done.right - done.left])
+        return Piece(area=done, values=values, valid=valid[:, : done.right - done.left])
+
+    for strip, batches in run_strips(read, predict, coverage, batch_size, fill, threads, clock):
+        yield blend(strip, batches)
 
 
 def run_strips(
@@ -133,24 +135,22 @@ def run_strips(
     """Runs the rows of windows one after the other; gives each with what was predicted of its windows, in order.
 
     The next strip is read while one is run, and its first windows are run before the last ones of the strip before are
-    used: two strips are held.
+    used: the images of two are held.
     """
 
-    def run(strip: Strip, columns: Sequence[int]) -> Batch:
-        images = {
-            key: np.stack([image[:, :, coverage.place(column)] for column in columns])
-            for key, image in strip.images.items()
-        }
+    def run(images: Images, columns: Sequence[int]) -> Batch:
+        places = [coverage.place(column) for column in columns]
+        windows = {key: np.stack([image[:, :, place] for place in places]) for key, image in images.items()}
         with clock.measure("model"):
-            predicted = predict(images)
+            predicted = predict(windows)
         clock.count(len(columns))
         return columns, predicted
 
     def begin(pool: Executor) -> Iterator[tuple[Strip, deque[Future[Batch]]]]:
-        for strip in read_strips(read, coverage, fill, clock):
+        for strip, images in read_strips(read, coverage, fill, clock):
             wanted = [column for column in coverage.columns if strip.valid[:, coverage.place(column)].any()]
             groups = [wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size)]
-            yield strip, deque(pool.submit(run, strip, columns) for columns in groups)
+            yield strip, deque(pool.submit(run, images, columns) for columns in groups)
 
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -165,8 +165,8 @@ def _results(batches: deque[Future[Batch]]) -> Iterator[Batch]:
         yield batches.popleft().result()
 
 
-def read_strips(read: Read, coverage: Coverage, fill: bool, clock: Clock) -> Iterator[Strip]:
-    """The rows of windows; every row of pixels is read once."""
+def read_strips(read: Read, coverage: Coverage, fill: bool, clock: Clock) -> Iterator[tuple[Strip, Images]]:
+    """The rows of windows, and their images (C, h, w) by key; every row of pixels is read once."""
     rows, left, width = coverage.tiling.rows, coverage.left, coverage.width
     images: Images = {}
     end = 0
@@ -176,12 +176,15 @@ def read_strips(read: Read, coverage: Coverage, fill: bool, clock: Clock) -> Ite
             if not images:
                 images = read(top, left, rows.size, width)
             else:
-                new = read(end, left, top + rows.size - end, width)
-                kept = top - (end - rows.size)
-                images = {key: np.concatenate([image[:, kept:], new[key]], axis=1) for key, image in images.items()}
+                images = _further_down(images, read(end, left, top + rows.size - end, width))
             valid = has_data(images, fill)
         end = top + rows.size
-        yield Strip(row=row, top=top, images=images, valid=valid)
+        yield Strip(row=row, top=top, valid=valid), images
+
+
+def _further_down(images: Images, below: Images) -> Images:
+    """As many rows, of which the last are those below."""
+    return {key: np.concatenate([image[:, below[key].shape[1] :], below[key]], axis=1) for key, image in images.items()}
 
 
 def has_data(images: Images, fill: bool) -> NDArray[np.bool_]:

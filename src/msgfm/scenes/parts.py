@@ -24,7 +24,7 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 """By layer of the result: (bands, h, w) as it is stored."""
 
-_STRIPE_PX = 2048
+_STRIPE_PX = 4096
 _PART_BYTES = 32 * 2**20
 _PART_ROWS = 1024
 _PLAN = "plan.json"

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ class ClassMap(Product):
 
     def encode(self, piece: Piece) -> Arrays:
         """The likeliest class, the largest number of the type where there is no data; the others are NaN there."""
-        arrays: dict[str, Array] = {MAIN: _encode_classes(piece.values.argmax(0)[None], piece, self.layers[MAIN])}
+        arrays: dict[str, Array] = {MAIN: _encode_classes(likeliest(piece.values)[None], piece, self.layers[MAIN])}
         if "probabilities" in self.layers:
             arrays["probabilities"] = np.where(piece.valid, piece.values, np.float32(np.nan))
         if "entropy" in self.layers:
@@ -195,7 +196,19 @@ def _class_layer(grid: Grid, name: str, classes: tuple[RasterClass, ...]) -> Ras
     return RasterSpec(grid=grid, dtype=dtype, bands=(StoredBand(name=name),), nodata=nodata, classes=classes)
 
 
-def _encode_classes(numbers: NDArray[np.intp], piece: Piece, spec: RasterSpec) -> Array:
+def likeliest(values: Image) -> NDArray[np.uint16]:
+    """(h, w) the number of the largest of the channels (K, h, w), the first of equals.
+
+    As `argmax`, which takes nine times as long along the first axis.
+    """
+    numbers, largest = np.zeros(values.shape[1:], np.uint16), values[0].copy()
+    for number, channel in enumerate(values[1:], 1):
+        np.maximum(numbers, (channel > largest) * np.uint16(number), out=numbers)  # which is larger than those before
+        np.maximum(largest, channel, out=largest)
+    return numbers
+
+
+def _encode_classes(numbers: NDArray[np.integer[Any]], piece: Piece, spec: RasterSpec) -> Array:
     """(1, h, w) numbers of classes as a layer stores them."""
     assert spec.nodata is not None
     stored: Array = np.where(piece.valid, numbers, int(spec.nodata)).astype(spec.dtype)

@@ -16,7 +16,7 @@ from msgfm.scenes.inputs.reading import AlignedFile, Image, Read, WarpedFile
 from msgfm.scenes.inputs.request import BandStorage, SceneFile, SceneImage, SceneRequest
 
 # What is read at once is at most about so wide, and what GDAL keeps of decoded blocks is to hold a row of them.
-_WIDTH_PX = 3072
+_WIDTH_PX = 4608
 _LEAST_CACHE, _MOST_CACHE = 32 * 2**20, 256 * 2**20
 
 
