@@ -256,10 +256,11 @@ def compared(size: int, results: dict[str, list[dict[str, Any]]]) -> str:
         return float(statistics.median([one[fact] for one in results[way] if "failed" not in one] or [math.nan]))
 
     ours, theirs, floor = (middle(way, "seconds") for way in ("msgfm", "TerraTorch", "model alone"))
-    return (
-        f"{size} px: {1 - floor / ours:.1%} of the time is not the model's; {theirs / ours:.2f} x TerraTorch's speed "
-        f"in {middle('msgfm', 'peak') / middle('TerraTorch', 'peak'):.2f} of its memory"
-    )
+    told = f"{size} px: {1 - floor / ours:.1%} of the time is not the model's"
+    if math.isnan(theirs):
+        return f"{told}; TerraTorch did not finish"
+    memory = middle("msgfm", "peak") / middle("TerraTorch", "peak")
+    return f"{told}; {theirs / ours:.2f} x TerraTorch's speed in {memory:.2f} of its memory"
 
 
 def main() -> None:
