@@ -120,9 +120,9 @@ def run_model_alone(model: Path, scene: Path, options: argparse.Namespace) -> di
 
 def run_msgfm(model: Path, scene: Path, options: argparse.Namespace) -> dict[str, Any]:
     """`msgfm predict`."""
-    from msgfm.scenes.job import Running, SceneInputs
     from msgfm.scenes.predict import predict_scene
     from msgfm.scenes.products import ProductOptions
+    from msgfm.scenes.settings import Running, SceneInputs
 
     load_downstream(model)  # what it imports is not counted for TerraTorch, either
     running = Running(

@@ -19,9 +19,9 @@ from msgfm.models.pretrained import save_pretrained
 from msgfm.scenes.inputs.contract import check_scene, require_contract, sampled
 from msgfm.scenes.inputs.files import make_request
 from msgfm.scenes.inputs.scene import Scene, open_scene
-from msgfm.scenes.job import Running, SceneInputs
 from msgfm.scenes.predict import predict_scene
 from msgfm.scenes.products import ProductOptions
+from msgfm.scenes.settings import Running, SceneInputs
 from msgfm.sensors import load_sensor
 
 CARDS = {name: load_sensor(name) for name in ("sentinel1", "sentinel2")}

@@ -94,10 +94,10 @@ def predict(
         msgfm predict runs/urban/seed_0 --rgb photo.tif --bands rgb=R,G,B --out map.tif --workers 4 --resume
     """
     from msgfm.scenes.embed import classify_scene
-    from msgfm.scenes.job import Running, SceneInputs
     from msgfm.scenes.polygons import PolygonsWanted
     from msgfm.scenes.predict import predict_scene
     from msgfm.scenes.products import ProductOptions
+    from msgfm.scenes.settings import Running, SceneInputs
 
     inputs = SceneInputs(
         images=images_of(model, context.args),
@@ -172,9 +172,9 @@ def translate(
 
         msgfm translate runs/small s1.tif --from sentinel1 --to sentinel2 --out s2_like.tif
     """
-    from msgfm.scenes.job import Running, SceneInputs
     from msgfm.scenes.predict import predict_scene
     from msgfm.scenes.products import ProductOptions
+    from msgfm.scenes.settings import Running, SceneInputs
 
     inputs = SceneInputs(
         images={source: images},
@@ -246,8 +246,8 @@ def embed(
         msgfm embed runs/small --sentinel2 s2.tif --per-pixel --stage 2 --out features.tif
     """
     from msgfm.scenes.embed import embed_scene
-    from msgfm.scenes.job import Running, SceneInputs
     from msgfm.scenes.predict import embed_pixels
+    from msgfm.scenes.settings import Running, SceneInputs
 
     inputs = SceneInputs(
         images=images_of(model, context.args),

@@ -15,9 +15,10 @@ from msgfm.models.pretrained import from_pretrained, load_downstream
 from msgfm.models.tasks import Classification
 from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
-from msgfm.scenes.job import Job, Running, SceneInputs, open_job
+from msgfm.scenes.job import Job, open_job
 from msgfm.scenes.needs import digest_of_weights
 from msgfm.scenes.parts import tells_what_is_kept
+from msgfm.scenes.settings import Running, SceneInputs
 from msgfm.scenes.threads import model_threads
 from msgfm.scenes.vectors import Vectors, class_vectors, do_rows, feature_vectors, kept_windows
 from msgfm.scenes.windows_table import WindowsInfo, open_windows_table

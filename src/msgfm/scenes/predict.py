@@ -17,12 +17,13 @@ from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.execute import do_here, do_in_processes, do_on_dask, pixels_of, runs_wanted
 from msgfm.scenes.features import FeatureMap
-from msgfm.scenes.job import Job, Running, SceneInputs, open_job
+from msgfm.scenes.job import Job, open_job
 from msgfm.scenes.make import load_product
 from msgfm.scenes.parts import cut_parts, has_begun, missing_runs, tells_what_is_kept
 from msgfm.scenes.polygons import PolygonsWanted, require_polygon_suffix, write_polygons
 from msgfm.scenes.products import MAIN, Product, ProductOptions
 from msgfm.scenes.results import assemble_layer, describe_results, layer_path, paths_of, require_none_of
+from msgfm.scenes.settings import Running, SceneInputs
 from msgfm.scenes.share import share_with_data
 from msgfm.scenes.stac import PolygonsFile, said_polygons
 from msgfm.scenes.work import Work
