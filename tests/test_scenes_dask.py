@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -73,3 +77,30 @@ def test_a_parent_that_is_killed_takes_its_workers_along(predict, tmp_path):
             time.sleep(0.01)
         assert len(left) >= 2
         assert not any(map(is_alive, left))
+
+
+def test_a_scheduler_that_dies_in_the_middle_is_told_and_what_is_done_is_kept(predict, tmp_path):
+    out, address_file = tmp_path / "water.tif", tmp_path / "scheduler.json"
+    with ExitStack() as started:
+
+        def start_dask(kind: str, *arguments: str) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments, "--no-dashboard"]
+            found = started.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            started.callback(found.terminate)
+            return found
+
+        scheduler = start_dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(address_file))
+        start_dask("worker", "--scheduler-file", str(address_file), "--nthreads", "1", "--death-timeout", "60")
+        address, end = "", time.monotonic() + 60
+        while not address and time.monotonic() < end:
+            time.sleep(0.01)
+            with suppress(OSError, ValueError):  # not yet written, or half of it
+                address = json.loads(address_file.read_text())["address"]
+        with running(*predict, "--out", out, "--dask", address) as run:
+            assert until(lambda: parts(out) >= 1, run), wait(run)
+            scheduler.kill()
+            code, told = wait(run)
+    assert code == 2
+    assert f"--dask {address}: the scheduler does not answer any more" in told
+    assert parts(out) >= 1
+    assert not out.exists()

@@ -97,6 +97,11 @@ def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) ->
             try:
                 done.result()
             except (KilledWorker, FutureCancelledError) as error:
+                if getattr(error, "reason", "") == "scheduler-connection-lost":
+                    raise InputError(
+                        f"--dask {scheduler}: the scheduler does not answer any more; what is done is kept: start it "
+                        f"again, and go on with --resume"
+                    ) from error
                 raise InputError(
                     f"the workers of the cluster are lost again and again ({error}), likely for lack of memory; what "
                     f"is done is kept: --resume"
