@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 HANG, DROP = "hang", "drop"
 
@@ -26,7 +27,7 @@ def serve(folder: Path, failure: Callable[[], str]) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path, wrong = folder / self.path.lstrip("/"), failure()
+            path, wrong = folder / urlsplit(self.path).path.lstrip("/"), failure()
             if wrong == HANG:
                 over.wait()
                 self.close_connection = True

@@ -35,7 +35,7 @@ def write(
     """Writes C x H x W as a GeoTIFF (or what `driver` says)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = array.shape
-    if crs is not None and "gcps" not in more:
+    if "gcps" not in more and not (crs is None and transform is None):
         more["transform"] = at() if transform is None else transform
     tiles = {"tiled": True, "blockxsize": block, "blockysize": block} if block else {}
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": array.dtype.name}

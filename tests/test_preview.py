@@ -179,7 +179,7 @@ def test_what_cannot_be_shown_is_refused_and_no_page_is_written(tmp_path):
     assert "no file missing.tif" in refused(radar, "missing.tif", "--out", out)
     assert "broken.tif: truncated, or not an image" in refused(radar, tmp_path / "broken.tif", "--out", out)
     assert "away.tif shows another place than the first image" in refused(radar, away, "--out", out)
-    assert "an image is given twice" in refused(radar, radar, "--out", out)
+    assert "two images are called alike" in refused(radar, radar, "--out", out)
     assert "1 labels are given for 2 images" in refused(radar, reflectance, "--label", "one", "--out", out)
     assert "two images have one label" in refused(radar, reflectance, "--label", "a", "--label", "a", "--out", out)
     assert "write IMAGE=BANDS" in refused(radar, "--show", "VV", "--out", out)

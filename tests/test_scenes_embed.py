@@ -14,11 +14,14 @@ from small_downstream import make, pretrained
 from typer.testing import CliRunner
 
 from msgfm.cli import app
+from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
+from msgfm.geo.tiling import Tiling
 from msgfm.models.pretrained import load_downstream, load_msgfm, save_pretrained
 from msgfm.scenes import vectors
 from msgfm.scenes.parts import parts_beside
 from msgfm.scenes.similar import find_similar
+from msgfm.scenes.vectors import kept_windows, rows_file
 from msgfm.scenes.windows_table import Windows, WindowsInfo, open_windows_table, read_windows, read_windows_info
 from msgfm.sensors import load_sensor
 
@@ -151,6 +154,15 @@ def test_stopped_and_resumed(models, scene, tmp_path, monkeypatch):
         assert (one == other).all()
 
 
+@pytest.mark.parametrize("length", [0, 10, 100])
+def test_windows_that_were_kept_and_damaged_are_told(tmp_path, length):
+    tiling, path = Tiling(height=8, width=8, window=8, overlap=0), rows_file(tmp_path, 0, 0)
+    np.savez(path, areas=np.array([[0, 0, 8, 8]]), values=np.ones((1, 4), np.float32))
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"cannot read \S+\.npz .*begin anew with --overwrite"):
+        list(kept_windows(tiling, tmp_path))
+
+
 def test_windows_that_look_like_the_one_at_a_place(models, scene, tmp_path):
     table, out = tmp_path / "features.parquet", tmp_path / "alike.parquet"
     invoke("embed", models["pretrained"], "--sentinel1", tmp_path / "s1.tif", "--window", 16, "--out", table)
@@ -187,6 +199,17 @@ def table_of(path: Path, values: np.ndarray) -> tuple[Path, tuple[float, float]]
     with open_windows_table(path, WindowsInfo(grid=grid, size=values.shape[1])) as table:
         table.add(Windows(areas=areas, values=values.astype(np.float32)))
     return path, (10.05, 49.95)
+
+
+def test_a_place_beyond_the_antimeridian_is_found_by_both_of_its_names(tmp_path):
+    grid = Grid(crs="EPSG:4326", left=179.9, top=50, pixel_width=0.1, pixel_height=0.1, height=1, width=3)
+    values = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    with open_windows_table(tmp_path / "x.parquet", WindowsInfo(grid=grid, size=8)) as table:
+        table.add(Windows(areas=np.array([(0, i, 1, 1) for i in range(3)]), values=values))
+    for i, longitude in enumerate((179.95, -179.95, -179.85)):
+        best = find_similar(tmp_path / "x.parquet", (longitude, 49.95), 1)[0]
+        assert best.area[1] == i
+        assert best.middle == pytest.approx((longitude, 49.95))
 
 
 def similarities(path: Path, values: np.ndarray) -> list[float]:

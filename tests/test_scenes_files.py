@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.warp import transform_bounds
 from scene_data import LEFT, TOP, UTM, at, backscatter, reflectance, write
 
-from msgfm.errors import InputError
+from msgfm.errors import InputError, InputWarning
 from msgfm.geo.grid import Grid
 from msgfm.scenes.inputs.files import make_request
 from msgfm.scenes.inputs.request import SceneRequest
@@ -129,6 +130,12 @@ def test_what_is_not_there_is_told(tmp_path):
     (tmp_path / "x.tif").write_text("no image")
     with pytest.raises(InputError, match=r"cannot read \S+x\.tif: truncated, or not an image"):
         two(tmp_path / "x.tif")
+    with pytest.raises(InputError, match=r"sentinel2: no file or folder x{5000}"):
+        two("x" * 5000)
+    strange = tmp_path / "x\udcff.tif"  # a byte that is no UTF-8
+    strange.write_bytes(b"II*")
+    with pytest.raises(InputError, match=r"is not UTF-8, which GDAL needs"):
+        two(strange)
     with pytest.raises(InputError, match=r"no input 'landsat8'; there are sentinel2"):
         make_request({"sentinel2": TWO}, {"landsat8": ["x"]})
     with pytest.raises(InputError, match=r"no image of sentinel1 is given; the model takes sentinel1, sentinel2"):
@@ -211,12 +218,37 @@ def test_rectangular_pixels_and_coordinate_systems_without_number_are_kept(tmp_p
     [
         (at() @ Affine.rotation(10), r"x\.tif is rotated .*gdalwarp"),
         (Affine(10, 0, LEFT, 0, 10, TOP), r"x\.tif does not lie north up"),
+        (Affine(10, 0, math.nan, 0, -10, TOP), r"x\.tif: its geotransform 10, 0, nan, .* is no numbers"),
     ],
 )
 def test_what_does_not_lie_north_up_is_refused(tmp_path, transform, message):
     path = write(tmp_path / "x.tif", reflectance(8, 8, count=2), names=["B02", "B8A"], transform=transform)
     with pytest.raises(InputError, match=message):
         two(path)
+
+
+def test_a_coordinate_system_must_say_where_on_the_earth(tmp_path):
+    named = {"names": ["B02", "B8A"]}
+    local = rasterio.crs.CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]')
+    with pytest.raises(InputError, match=r"local\.tif: its coordinate system does not say where on the earth"):
+        two(write(tmp_path / "local.tif", reflectance(8, 8, count=2), crs=local, **named))
+    with pytest.warns(InputWarning, match=r"none\.tif has a geotransform but no coordinate system"):
+        request = two(write(tmp_path / "none.tif", reflectance(8, 8, count=2), crs=None, transform=at(), **named))
+    assert request.grid.crs == ""
+    beyond = two(write(tmp_path / "far.tif", reflectance(8, 8, count=2), transform=at(left=1e9), **named))
+    with pytest.raises(InputError, match=r"does not lie within its coordinate system, EPSG:\d+"):
+        beyond.grid.lon_lat_bounds()
+
+
+def test_a_file_whose_values_are_scaled_by_nothing_is_refused(tmp_path):
+    path = write(tmp_path / "x.tif", reflectance(8, 8, count=2), names=["B02", "B8A"])
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.0, 0.0), (1.0, 1.0)
+    with pytest.raises(
+        InputError, match=r"x\.tif, band B02: the file says value = stored \* 0.*--set sentinel2\.scale"
+    ):
+        two(path)
+    assert two(path, settings=("sentinel2.scale=0.5", "sentinel2.offset=0")).images[0].card.bands[0].scale == 0.5
 
 
 def test_control_points_alone_are_refused(tmp_path):

@@ -118,6 +118,16 @@ def test_what_has_no_polygons_is_told_before_any_work(arguments, models, tmp_pat
     assert "x.gpkg is there already" in refused(*arguments, *out, *optical[-2:])
 
 
+def test_somebody_elses_file_is_not_replaced_by_a_run_that_goes_on(arguments, tmp_path):
+    out, shapes = tmp_path / "map.tif", tmp_path / "other.gpkg"
+    shapes.write_text("precious")
+    assert "is there already, and not of" in refused(*arguments, "--out", out, "--polygons", shapes, "--resume")
+    assert shapes.read_text() == "precious"
+    assert not out.exists()
+    invoke(*arguments, "--out", out, "--polygons", shapes, "--overwrite")
+    assert rows(shapes)
+
+
 def test_of_a_result_that_is_complete_they_are_made_later(arguments, tmp_path, monkeypatch):
     out, shapes = tmp_path / "map.tif", tmp_path / "map.gpkg"
     invoke(*arguments, "--out", out)
@@ -132,6 +142,9 @@ def test_of_a_result_that_is_complete_they_are_made_later(arguments, tmp_path, m
     assert "polygons" in json.loads(out.with_suffix(".json").read_text())["assets"]
     made = shapes.stat().st_mtime_ns
     invoke(*arguments, *more, "--resume")
+    assert shapes.stat().st_mtime_ns == made
+    other = refused(*arguments, *more, "--resume", "--min-area", 1000)
+    assert "holds the polygons of 0 m2 and more; choose another name, or delete it" in other
     assert shapes.stat().st_mtime_ns == made
     # not of another plan, and not over another's file
     assert "of something else" in refused(*arguments[:-1], 40, *more, "--resume")
@@ -152,8 +165,10 @@ def test_stopped_while_polygons_are_made_it_goes_on(arguments, tmp_path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(predict, "write_polygons", stopping)
         assert CliRunner().invoke(app, more).exit_code == 130
-    assert not out.exists()
+    before = out.read_bytes()  # complete, and says so
+    assert "polygons" not in json.loads(out.with_suffix(".json").read_text())["assets"]
     assert not shapes.exists()
     invoke(*more, "--resume")
+    assert out.read_bytes() == before
     assert sum(pixels for *_, pixels, _ in rows(shapes)) == np.count_nonzero(read(out) != 255)
     assert not parts_beside(out).exists()

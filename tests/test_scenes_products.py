@@ -157,12 +157,29 @@ def test_an_item_of_calibrated_radar_becomes_decibel(tmp_path):
         ("[1]", r"x\.json is not a STAC item"),
         ('{"type": "Feature", "assets": {"B02": {}}}', r"x\.json is not a STAC item as its standard has it"),
         (json.dumps({"type": "FeatureCollection", "features": [{}, {}]}), r"x\.json has 2 items; give .* one of them"),
+        (json.dumps({"type": "FeatureCollection", "features": None}), r"x\.json has 0 items"),
+        (json.dumps({"type": "FeatureCollection", "features": [5]}), r"x\.json is not a STAC item"),
+        ("[" * 100_000, r"cannot read \S+x\.json as a STAC item"),
     ],
 )
 def test_what_is_no_item_is_told(tmp_path, content, message):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=message):
         make_request({"sentinel2": S2}, {"sentinel2": [str(tmp_path / "x.json")]})
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [(0, r"band VV: scale 0; say the right one: --set sentinel1\.scale"), ("abc", "could not convert")],
+)
+def test_a_scale_that_is_none_is_told(tmp_path, scale, message):
+    assets = {
+        name: {"href": f"{name}.tif", "type": "image/tiff", "raster:bands": [{"scale": scale}]} for name in ("vv", "vh")
+    }
+    radar = item("S1A_X", "sentinel-1-rtc", "2022-06-01T10:00:00Z", (15, 45, 16, 46), assets)
+    (tmp_path / "radar.json").write_text(json.dumps(collection_of([radar])))
+    with pytest.raises(InputError, match=message):
+        make_request({"sentinel1": S1}, {"sentinel1": [str(tmp_path / "radar.json")]})
 
 
 def test_an_address_is_read_in_part(tmp_path, server):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from file_server import DROP, HANG, serve
 from scene_commands import cut_small, invoke, refused
@@ -9,7 +11,7 @@ from scene_data import reflectance, write
 from small_downstream import describe
 
 from msgfm.errors import InputError
-from msgfm.geo.network import Network
+from msgfm.geo.network import Network, unsigned, without_secrets
 from msgfm.geo.source import RasterSource
 from msgfm.models.downstream import DownstreamModel
 from msgfm.models.pretrained import save_pretrained
@@ -87,6 +89,44 @@ def test_a_request_that_fails_once_stops_nothing(model, files, tmp_path, monkeyp
         invoke(*command(model, f"{address}/s2.tif", out))
     assert failed
     assert out.read_bytes() == (files / "expected.tif").read_bytes()
+
+
+def test_a_signature_is_neither_kept_nor_shown_and_may_be_another_when_it_goes_on(model, files, tmp_path, monkeypatch):
+    cut_small(monkeypatch)
+    monkeypatch.setattr("msgfm.geo.source.sleep", lambda seconds: None)
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
+    out, broken = tmp_path / "clear.tif", [True]
+
+    def fail():
+        return "403" if broken[0] and any(parts_beside(out).glob("*.tif")) else ""
+
+    with serve(files, fail) as address:
+        signed = address.replace("//", "//me:password@") + "/s2.tif"
+        refused(*command(model, f"{signed}?part=1&sig=first&se=2026", out))
+        broken[0] = False
+        assert "inputs was" in refused(*command(model, f"{signed}?part=2&sig=first&se=2026", out), "--resume")
+        invoke(*command(model, f"{signed}?part=1&sig=second&se=2027", out), "--resume")
+        page = tmp_path / "page.html"
+        invoke("preview", f"{signed}?sig=second", out, "--out", page)
+        told = [link["href"] for link in json.loads(out.with_suffix(".json").read_text())["links"]]
+        assert told == [f"{address}/s2.tif"]
+    for secret in ("password", "sig=", "second"):
+        assert secret not in page.read_text()
+    assert out.read_bytes() == (files / "expected.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "shown", "stays"),
+    [
+        ("https://me:secret@a.b/c.tif?sig=x#y", "https://a.b/c.tif", "https://me:secret@a.b/c.tif"),
+        ("s3://bucket/c.tif?X-Amz-Signature=x&v=2", "s3://bucket/c.tif", "s3://bucket/c.tif?v=2"),
+        ("/vsicurl/https://a.b/c.tif?se=1&item=7", "/vsicurl/https://a.b/c.tif", "/vsicurl/https://a.b/c.tif?item=7"),
+        ("a?b/c#d.tif", "a?b/c#d.tif", "a?b/c#d.tif"),
+    ],
+)
+def test_what_of_an_address_is_kept(place, shown, stays):
+    assert without_secrets(place) == shown
+    assert unsigned(place) == stays
 
 
 def test_an_address_whose_file_has_changed_is_not_read_on(files, tmp_path):

@@ -22,26 +22,31 @@ def grid_of(info: RasterInfo, place: str) -> Grid:
         place: what to call it.
 
     Raises:
-        InputError: it is rotated, not north up, or only control points say where it lies.
+        InputError: it is rotated, not north up, only control points say where it lies, or its CRS is local.
     """
-    placed = info.crs is not None and not info.transform.is_identity
-    if info.has_control_points and not placed:
+    crs = None if info.transform.is_identity else info.crs
+    if info.has_control_points and crs is None:
         raise InputError(
             f"{place} has only control points (radar in ground range, or a photograph); use a terrain-corrected "
             f"product, or `gdalwarp` it"
         )
-    if not placed:
+    if crs is None:
         return Grid(crs="", left=0, top=0, pixel_width=1, pixel_height=1, height=info.height, width=info.width)
     a, b, c, d, e, f = info.transform[:6]
+    if not all(map(math.isfinite, (a, b, c, d, e, f))):
+        raise InputError(f"{place}: its geotransform {a:g}, {b:g}, {c:g}, {d:g}, {e:g}, {f:g} is no numbers; mend it")
+    if not (crs.is_projected or crs.is_geographic):
+        raise InputError(
+            f"{place}: its coordinate system does not say where on the earth it lies ({crs.to_wkt()[:60]}...); "
+            f"give it the right one, or none: gdal_edit.py -a_srs EPSG:... (or none) {place}"
+        )
     if b or d or a <= 0 or e >= 0:
         what = "is rotated" if b or d else "does not lie north up"
         raise InputError(
             f"{place} {what} (geotransform {a:g}, {b:g}, {c:g}, {d:g}, {e:g}, {f:g}); bring it to a north-up grid: "
             f"gdalwarp -r bilinear {place} OUT.tif"
         )
-    return Grid(
-        crs=crs_name(info.crs), left=c, top=f, pixel_width=a, pixel_height=-e, height=info.height, width=info.width
-    )
+    return Grid(crs=crs_name(crs), left=c, top=f, pixel_width=a, pixel_height=-e, height=info.height, width=info.width)
 
 
 def crs_name(crs: CRS) -> str:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from rasterio import Affine
+from rasterio._err import CPLE_BaseError  # what `transform_bounds` raises
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform_bounds
@@ -84,12 +85,24 @@ class Grid:
         """West, south, east, north in degrees.
 
         Raises:
-            InputError: it has no CRS.
+            InputError: it has no CRS, or does not lie where that holds.
         """
         if not self.crs:
             raise InputError("images without a coordinate system have no longitude and latitude")
-        west, south, east, north = transform_bounds(self.crs, _LON_LAT, *self.bounds)
+        try:
+            west, south, east, north = transform_bounds(self.crs, _LON_LAT, *self.bounds)
+        except (RasterioError, CPLE_BaseError) as error:
+            raise InputError(self._beyond(str(error))) from error
+        if not all(map(math.isfinite, (west, south, east, north))):
+            raise InputError(self._beyond("it has no longitude and latitude"))
         return west, south, east, north
+
+    def _beyond(self, reason: str) -> str:
+        edges = ", ".join(f"{edge:g}" for edge in self.bounds)
+        return (
+            f"the grid from {edges} (left, bottom, right, top) does not lie within its coordinate system, {self.crs}: "
+            f"{reason}; look at the geotransform and the CRS of the file"
+        )
 
 
 def utm_zone(longitude: float, latitude: float) -> str:

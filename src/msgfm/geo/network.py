@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,13 @@ _GDAL_OPTIONS = {
     "VSI_CACHE_SIZE": 16 * 2**20,
     "CPL_VSIL_CURL_CACHE_SIZE": 128 * 2**20,
 }
+
+# What S3, Google's and Azure's storage, and CloudFront add to an address that they sign.
+_SIGNATURE = re.compile(
+    r"X-(Amz|Goog)-.*|AWSAccessKeyId|GoogleAccessId|Key-Pair-Id|Policy|Signature|Expires|"
+    r"s[eiprstv]|spr|sig|sk[estv]|skoid|sktid|(access_)?token",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,20 @@ class Network:
 def is_address(place: str) -> bool:
     """Whether it is `http(s)://`, `s3://` or any `/vsi...` of GDAL, and no path."""
     return place.startswith(_ADDRESSES)
+
+
+def without_secrets(place: str) -> str:
+    """An address as it may be kept and shown: without user, password and what follows `?`, as signatures do."""
+    return re.sub(r"//[^/@]*@", "//", re.split("[?#]", place, maxsplit=1)[0]) if is_address(place) else place
+
+
+def unsigned(place: str) -> str:
+    """An address without its signature, which is another one each time that it is asked for."""
+    if not is_address(place) or "?" not in place:
+        return place
+    address, _, query = place.partition("?")
+    kept = [one for one in query.split("&") if not _SIGNATURE.fullmatch(one.partition("=")[0])]
+    return "?".join([address, *filter(None, ["&".join(kept)])])
 
 
 def gdal_name(place: str) -> str:

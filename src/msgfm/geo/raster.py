@@ -277,16 +277,25 @@ def write_geotiff(
 def _open(path: Path) -> Iterator[DatasetReader]:
     if not path.is_file():
         raise InputError(f"no file {path}; was it moved? (a manifest keeps paths: index the data set again)")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"file name {str(path)!r} is not UTF-8, which GDAL needs; rename the file") from error
+    require_utf8(path)
     try:
         with quiet(), rasterio.open(path) as source:
             yield source
     except (RasterioError, OSError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"cannot read {path}: truncated, or not an image ({reason}); fetch it again") from error
+
+
+def require_utf8(path: Path) -> None:
+    """Refuses a name that GDAL cannot take.
+
+    Raises:
+        InputError: with the name.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"file name {str(path)!r} is not UTF-8, which GDAL needs; rename the file") from error
 
 
 @contextmanager

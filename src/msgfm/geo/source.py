@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 
 from msgfm.errors import InputError
 from msgfm.geo.network import Network, gdal_name, is_address
-from msgfm.geo.raster import LOCAL_OPTIONS, RasterInfo, gdal_threads, info_of, quiet, read_masked
+from msgfm.geo.raster import LOCAL_OPTIONS, RasterInfo, gdal_threads, info_of, quiet, read_masked, require_utf8
 
 # GDAL keeps what an address answered for as long as a process lives, and never asks one again that failed once.
 _FRESH = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/"}
@@ -39,6 +39,7 @@ class RasterSource:
         self._options: dict[str, Any] = {**options, "GDAL_NUM_THREADS": gdal_threads()}
         if not is_address(place) and not Path(place).is_file():
             raise InputError(f"no file {place}")
+        require_utf8(Path(place))
         self._dataset, self.info = self._open()
 
     def __enter__(self) -> RasterSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Generator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -88,7 +88,8 @@ def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) ->
                     )
                 )
             else:
-                asyncio.run(_greet(scheduler))
+                with ThreadPoolExecutor(1) as pool:  # a notebook's own thread has a loop already
+                    pool.submit(asyncio.run, _greet(scheduler)).result()
             client: Client = opened.enter_context(Client(there, timeout=_PATIENCE_S))
         except (OSError, ValueError) as error:
             raise InputError(f"--dask {scheduler}: no scheduler answers there ({str(error) or 'silence'})") from error

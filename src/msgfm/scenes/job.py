@@ -17,6 +17,7 @@ import msgfm
 from msgfm.data.memory import keep_freed_memory
 from msgfm.errors import InputError, InputWarning
 from msgfm.files import lock_folder, require_none_read, require_suffix, require_writable
+from msgfm.geo.network import without_secrets
 from msgfm.geo.tiling import Tiling
 from msgfm.models.pretrained import model_folder
 from msgfm.scenes.inputs.contract import require_contract
@@ -202,8 +203,8 @@ class Job:
         return self.stated or joined(image.taken for image in self.scene.request.images)
 
     def places(self) -> dict[str, list[str]]:
-        """Files of the scene by key."""
-        return {image.key: [file.place for file in image.files] for image in self.scene.request.images}
+        """Files of the scene by key, as they may be shown."""
+        return {image.key: [without_secrets(file.place) for file in image.files] for image in self.scene.request.images}
 
 
 @contextmanager
@@ -249,6 +250,8 @@ def open_job(
         power=inputs.power,
         allow_missing=inputs.allow_missing,
     )
+    if request.grid.crs:
+        request.grid.lon_lat_bounds()  # which the item needs: refused before the work
     tiling = make_tiling(folder, request, running, apart=apart)
     require_whole(folder, tiling)
     device = find_device(running.device)

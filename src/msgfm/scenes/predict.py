@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from msgfm.errors import InputError
 from msgfm.files import remove_unfinished, require_writable
+from msgfm.geo.spec import RasterClass
 from msgfm.models.pretrained import load_model_config, model_folder
 from msgfm.models.tasks import ChangeDetection, Segmentation
 from msgfm.progress import watch
@@ -96,32 +98,24 @@ def make_rasters(
     settings, clock = asdict(options), Clock()
     job.require_inputs_stay([*paths_of(job.out, product.layers), *(() if polygons is None else (polygons.path,))])
     complete = polygons is not None and job.is_complete(settings)  # but for its polygons
-    place = job.out if complete else job.staged
-    if complete:
-        files = {layer: layer_path(job.out, layer) for layer in product.layers}
-    else:
-        files = _make_layers(job, product, options, clock)
-        job.require_data(share_with_data(files[MAIN], product.layers[MAIN]))
-    shapes = None
-    if polygons is not None:
-        shapes = PolygonsFile(path=polygons.path, href=_href(polygons, job.out))
-        if not (complete and _has_polygons(shapes, job.out)):
-            remove_unfinished(polygons.path)  # by a run that was killed
-            with clock.measure("polygons"), tells_what_is_kept(job.out):
-                classes = product.layers[MAIN].classes
-                write_polygons(
-                    files[MAIN],
-                    classes,
-                    polygons.path,
-                    min_area_m2=polygons.min_area_m2,
-                    leave_out=polygons.leave_out,
-                )
+    shapes = None if polygons is None else _polygons_file(polygons, job.out)
+    kept = shapes is not None and _keeps(shapes, job, complete=complete)
+    written = {layer: layer_path(job.out, layer) for layer in product.layers}
     origin = job.origin(settings, features=product.channels if job.stage else 0)
-    describe_results(place, files, product.layers, origin, shapes)
     if not complete:
+        made = _make_layers(job, product, options, clock)
+        job.require_data(share_with_data(made[MAIN], product.layers[MAIN]))
+        describe_results(job.staged, made, product.layers, origin)
+        if shapes is not None:
+            shapes.path.unlink(missing_ok=True)  # of the result that is replaced
         job.finish()
-    written = tuple(job.out.with_name(file.name) for file in files.values())
-    return Outcome(files=written if shapes is None else (*written, shapes.path), clock=clock)
+    if shapes is None:
+        return Outcome(files=tuple(written.values()), clock=clock)
+    if not kept:
+        with clock.measure("polygons"):
+            _make_polygons(shapes, written[MAIN], product.layers[MAIN].classes)
+        describe_results(job.out, written, product.layers, origin, shapes)
+    return Outcome(files=(*written.values(), shapes.path), clock=clock)
 
 
 def _make_layers(job: Job, product: Product, options: ProductOptions, clock: Clock) -> dict[str, Path]:
@@ -179,19 +173,39 @@ def require_polygons(folder: Path, wanted: PolygonsWanted, running: Running) -> 
         raise InputError(f"{wanted.path} is there already; choose another name, or replace it with --overwrite")
 
 
-def _href(polygons: PolygonsWanted, out: Path) -> str:
-    """Their file as seen from the result's folder."""
-    return Path(os.path.relpath(polygons.path.absolute(), out.absolute().parent)).as_posix()
+def _polygons_file(wanted: PolygonsWanted, out: Path) -> PolygonsFile:
+    """What the item of a result is to say of its polygons."""
+    href = Path(os.path.relpath(wanted.path.absolute(), out.absolute().parent)).as_posix()
+    return PolygonsFile(path=wanted.path, href=href, min_area_m2=wanted.min_area_m2, leave_out=wanted.leave_out)
 
 
-def _has_polygons(shapes: PolygonsFile, out: Path) -> bool:
-    """Whether a result that was complete before had these polygons.
+def _keeps(shapes: PolygonsFile, job: Job, *, complete: bool) -> bool:
+    """Whether a result that is complete has the polygons that are wanted.
 
     Raises:
-        InputError: a file of that name is there, and is not the result's.
+        InputError: a file of that name is there, and is not the result's, or holds others of its polygons.
     """
-    if not shapes.path.exists():
+    if job.running.overwrite or not shapes.path.exists():
         return False
-    if said_polygons(out) != shapes.href:
-        raise InputError(f"{shapes.path} is there already, and not of {out}; choose another name")
+    said = said_polygons(job.out)
+    if said is None or said.href != shapes.href:
+        raise InputError(f"{shapes.path} is there already, and not of {job.out}; choose another name")
+    if not complete:  # of the result that a run which was stopped was to replace
+        return False
+    if (said.min_area_m2, said.leave_out) != (shapes.min_area_m2, shapes.leave_out):
+        without = f", without {said.leave_out}" if said.leave_out else ""
+        raise InputError(
+            f"{shapes.path} holds the polygons of {said.min_area_m2:g} m2 and more{without}; choose another name, or "
+            f"delete it to make it anew"
+        )
     return True
+
+
+def _make_polygons(shapes: PolygonsFile, class_map: Path, classes: Sequence[RasterClass]) -> None:
+    remove_unfinished(shapes.path)  # by a run that was killed
+    try:
+        write_polygons(class_map, classes, shapes.path, min_area_m2=shapes.min_area_m2, leave_out=shapes.leave_out)
+    except InputError as error:
+        raise InputError(
+            f"{error}. {class_map} is complete: the same command with --resume makes its polygons"
+        ) from error

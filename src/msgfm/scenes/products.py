@@ -173,6 +173,8 @@ class RestoredImage(Product):
         assert self.over is not None
         key, positions = self.over
         shared = [(band, position) for band, position in enumerate(positions) if position is not None]
+        if not shared:  # the input is left out, or has none of these bands
+            return torch.full_like(restored[:, :1], _FAR)
         ours, theirs = [band for band, _ in shared], [position for _, position in shared]
         difference = (restored[:, ours] - images[key][:, theirs]).abs() / self.std[ours].view(-1, 1, 1)
         return difference.nan_to_num(nan=_FAR).amax(1, keepdim=True)

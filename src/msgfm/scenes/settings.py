@@ -33,7 +33,7 @@ class SceneInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """How a scene is worked on; the result does not depend on it but for rounding.
+    """How a scene is worked on.
 
     Args:
         window: side of a window in pixels; None is that of training.

@@ -77,7 +77,7 @@ def find_similar(
             match = Match(
                 similarity=float(alike[i]),
                 area=(row, column, height, width),
-                middle=(float(middle[0]), float(middle[1])),
+                middle=(float(middle[0]) - (360 if info.grid.crs and middle[0] > 180 else 0), float(middle[1])),
             )
             heapq.heappush(best, (match.similarity, -(count + int(i)), match))
             if len(best) > top:
@@ -91,20 +91,24 @@ def find_similar(
 def vector_at(table: Path, place: tuple[float, float]) -> NDArray[np.float32]:
     """The vector of the window at a place; where windows overlap, of the one whose middle is nearest.
 
+    Longitudes of a window that crosses the antimeridian go on beyond 180 degrees.
+
     Raises:
         InputError: no window is there.
     """
-    nearest = np.inf
+    info, nearest = read_windows_info(table), np.inf
+    turns = (0, 360, -360) if info.grid.crs else (0,)
     found: NDArray[np.float32] | None = None
     for windows in read_windows(table):
         assert windows.corners is not None
-        inside = np.flatnonzero(holds(windows.corners, place))
-        if len(inside):
-            distance = np.linalg.norm(windows.corners[inside].mean(1) - place, axis=1)
-            if distance.min() < nearest:
+        for turn in turns:
+            there = (place[0] + turn, place[1])
+            inside = np.flatnonzero(holds(windows.corners, there))
+            distance = np.linalg.norm(windows.corners[inside].mean(1) - there, axis=1)
+            if len(inside) and distance.min() < nearest:
                 nearest, found = float(distance.min()), windows.values[inside[distance.argmin()]]
     if found is None:
-        west, south, east, north = read_windows_info(table).grid.lon_lat_bounds()
+        west, south, east, north = info.grid.lon_lat_bounds()
         raise InputError(
             f"--at {place[0]:g},{place[1]:g}: no window of {table} is there, or it had no data; its scene reaches from "
             f"{west:.5g},{south:.5g} to {east:.5g},{north:.5g} (longitude, latitude)"

@@ -20,7 +20,6 @@ import msgfm
 from msgfm.files import write_atomically
 from msgfm.geo.footprint import footprint
 from msgfm.geo.grid import Grid
-from msgfm.geo.network import is_address
 from msgfm.geo.spec import RasterSpec
 from msgfm.scenes.inputs.times import Span
 from msgfm.scenes.mlm import SCHEMA as MLM
@@ -36,6 +35,7 @@ _EXTENSIONS = [
 ]
 _POLYGONS = "polygons"
 _PLAN = "msgfm:plan"
+_MIN_AREA, _LEAVE_OUT = "msgfm:min_area_m2", "msgfm:leave_out"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -63,10 +63,14 @@ class PolygonsFile:
     Args:
         path: `.parquet` or `.gpkg`.
         href: the path as seen from the item.
+        min_area_m2: smaller ones were left out.
+        leave_out: a class of which there are none; empty for none.
     """
 
     path: Path
     href: str
+    min_area_m2: float = 0.0
+    leave_out: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class Origin:
 
     Args:
         model: that made it (`mlm.describe_model`).
-        inputs: paths and addresses by key.
+        inputs: paths and addresses by key, as they may be shown.
         taken: when the first and the last of the inputs were taken; None where nothing says so.
         untold: keys of inputs that do not say when they were taken, where others do.
         plan: SHA-256 of all that its bytes depend on; empty where nobody asks for it.
@@ -98,9 +102,18 @@ def said_plan(out: Path) -> str:
     return str(_said(out).get("properties", {}).get(_PLAN, ""))
 
 
-def said_polygons(out: Path) -> str:
-    """Where the polygons of a result lie, as seen from its item; empty where it has none."""
-    return str(_said(out).get("assets", {}).get(_POLYGONS, {}).get("href", ""))
+def said_polygons(out: Path) -> PolygonsFile | None:
+    """The polygons of a result, as the item beside it says; None where it has none."""
+    asset = _said(out).get("assets", {}).get(_POLYGONS)
+    if asset is None:
+        return None
+    href = str(asset["href"])
+    return PolygonsFile(
+        path=out.parent / href,
+        href=href,
+        min_area_m2=float(asset.get(_MIN_AREA, 0)),
+        leave_out=str(asset.get(_LEAVE_OUT, "")),
+    )
 
 
 def _said(out: Path) -> dict[str, Any]:
@@ -153,7 +166,7 @@ def write_item(
             **origin.model.properties,
         },
         "links": [
-            {"rel": "derived_from", "href": _shown(place), "title": key, "type": _media_type(place)}
+            {"rel": "derived_from", "href": place, "title": key, "type": _media_type(place)}
             for key, places in origin.inputs.items()
             for place in places
         ],
@@ -237,6 +250,8 @@ def _polygons_asset(polygons: PolygonsFile) -> dict[str, Any]:
         "type": "application/vnd.apache.parquet" if parquet else "application/geopackage+sqlite3",
         "title": "Polygons of the classes",
         "roles": ["data"],
+        _MIN_AREA: polygons.min_area_m2,
+        _LEAVE_OUT: polygons.leave_out,
         **_file_facts(polygons.path),
     }
 
@@ -260,11 +275,6 @@ def _band(spec: RasterSpec, place: int) -> dict[str, Any]:
         if spec.grid.crs:
             told["raster:spatial_resolution"] = round(spec.grid.pixel_m(), 6)
     return told
-
-
-def _shown(place: str) -> str:
-    """Without what follows `?`: signatures of addresses are secrets."""
-    return urlsplit(place)._replace(query="", fragment="").geturl() if is_address(place) else place
 
 
 def _media_type(place: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -144,5 +145,5 @@ def kept_windows(tiling: Tiling, folder: Path) -> Iterator[Windows]:
             try:
                 with np.load(path) as kept:
                     yield Windows(areas=kept["areas"], values=kept["values"])
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
                 raise InputError(f"cannot read {path} ({error}); begin anew with --overwrite") from error

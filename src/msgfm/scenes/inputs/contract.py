@@ -262,4 +262,5 @@ def _for_scenes(finding: Finding) -> str:
     if finding.kind in ("empty-band", "constant-band"):
         which = f"another file of {', '.join(finding.bands)}" if finding.bands else "another file"
         return f"give {which}, as the model takes every band (numbers that were divided and rounded may be all 0)"
-    return re.sub(r"--sensor (\w+):(\S+?)=PATTERN(@[\d,-]+)?", r"--bands \1=\2", finding.remedy)
+    told, named = re.subn(r"--sensor (\w+):(\S+?)=PATTERN(@[\d,-]+)?", r"--bands \1=\2", finding.remedy)
+    return f"{told} (a file that names its bands itself: name them rightly there)" if named else told

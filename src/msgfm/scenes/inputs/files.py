@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from msgfm.data.catalogue.request import Statements
 from msgfm.data.catalogue.storage import require_calibrated
 from msgfm.data.layouts.listing import change_cards
-from msgfm.errors import InputError
+from msgfm.errors import InputError, InputWarning
 from msgfm.geo.network import Network, is_address
 from msgfm.geo.raster import RasterInfo
 from msgfm.scenes.inputs.grids import choose_grid
@@ -73,7 +74,16 @@ def make_request(
         None if like is None else _absolute(str(like)),
         first if first in by_key else None,
     )
-    return SceneRequest(images=tuple(images), grid=grid, network=network)
+    request = SceneRequest(images=tuple(images), grid=grid, network=network)
+    for place in request.places:
+        if headers[place].crs is None and not headers[place].transform.is_identity:
+            warnings.warn(
+                f"{place} has a geotransform but no coordinate system: nobody knows where it lies, and the result "
+                f"has no coordinates; give it its own: gdal_edit.py -a_srs EPSG:... {place}",
+                InputWarning,
+                stacklevel=2,
+            )
+    return request
 
 
 def _absolute(place: str) -> str:
@@ -152,7 +162,12 @@ def _as_stored(sensor: str, band: Band, offer: BandOffer, info: RasterInfo, said
     stated = said.of_band(sensor, band.name)
     scale, offset = offer.scale, offer.offset
     own = info.scales[offer.file_band - 1], info.offsets[offer.file_band - 1]
-    if scale is None and own != (1.0, 0.0):
+    if scale is None and own != (1.0, 0.0) and "scale" not in stated:
+        if not own[0]:
+            raise InputError(
+                f"{offer.place}, band {band.name}: the file says value = stored * 0; say its scale: "
+                f"--set {sensor}.scale=..."
+            )
         scale, offset = own[0], round(own[1] / own[0], 6)
     values = {"scale": scale, "offset": offset, "nodata": offer.nodata}
     return band.model_copy(

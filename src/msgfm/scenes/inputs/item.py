@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import urllib.error
@@ -46,11 +47,15 @@ def read_item(place: str, card: Sensor, said: Statements, network: Network) -> d
     try:
         item = with_absolute_addresses(item, place if "://" in place else str(Path(place).absolute()))
         found = find_bands(item, card, said, card.band_names)
-    except (KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{place} is not a STAC item as its standard has it ({error!r})") from error
     offers = {}
     for band, source in found.items():
         scale = source.stored.scale
+        if not (scale and math.isfinite(scale)):
+            raise InputError(f"{place}, band {band}: scale {scale:g}; say the right one: --set {card.name}.scale=...")
         # STAC adds the offset after scaling; rounded, since -0.1 / 0.0001 is -1000.0000000000001
         offset = round(source.stored.offset / scale, 6)
         offers[band] = BandOffer(
@@ -67,12 +72,12 @@ def read_item(place: str, card: Sensor, said: Statements, network: Network) -> d
 
 def _one_item(content: Any, place: str) -> dict[str, Any]:
     kind = content.get("type") if isinstance(content, dict) else None
-    if kind == "FeatureCollection" and len(content.get("features", ())) == 1:
-        content, kind = content["features"][0], "Feature"
     if kind == "FeatureCollection":
-        raise InputError(
-            f"{place} has {len(content.get('features', ()))} items; give the file or address of one of them"
-        )
+        features = content.get("features") or []
+        if len(features) != 1:
+            raise InputError(f"{place} has {len(features)} items; give the file or address of one of them")
+        content = features[0]
+        kind = content.get("type") if isinstance(content, dict) else None
     if kind != "Feature" or "assets" not in content:
         raise InputError(f"{place} is not a STAC item (a GeoJSON Feature with assets)")
     return dict(content)
@@ -81,7 +86,7 @@ def _one_item(content: Any, place: str) -> dict[str, Any]:
 def _read_json(place: str, network: Network) -> Any:
     try:
         return json.loads(_fetch(place, network) if "://" in place else Path(place).read_bytes())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read {place} as a STAC item ({error})") from error

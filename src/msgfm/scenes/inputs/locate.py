@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def _expanded(key: str, given: Sequence[str]) -> Iterator[str]:
     for text in given:
         if is_address(text):
             yield text
-        elif Path(text).exists():
+        elif os.path.exists(text):  # Path's own raises where a name is too long
             yield str(Path(text).absolute())
         elif matches := sorted(glob.glob(text)):
             images = [path for path in map(Path, matches) if path.is_dir() or path.suffix.lower() in _SUFFIXES]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from msgfm.geo.grid import Grid
-from msgfm.geo.network import Network, is_address
+from msgfm.geo.network import Network, is_address, unsigned
 from msgfm.scenes.inputs.times import Span
 from msgfm.sensors import Sensor
 
@@ -82,11 +82,13 @@ class SceneRequest:
     network: Network = field(default_factory=Network)
 
     def describe(self) -> dict[str, Any]:
-        """All of it but the network's patience, as JSON takes it."""
+        """All of it but the network's patience and the signatures of addresses, as JSON takes it."""
         images = [
             asdict(image) | {"card": image.card.model_dump(mode="json", exclude_defaults=True)} for image in self.images
         ]
         for image in images:
+            for file in image["files"]:
+                file["place"] = unsigned(file["place"])
             image["taken"] = image["taken"] and [moment.isoformat() for moment in image["taken"]]
         described: dict[str, Any] = json.loads(json.dumps({"images": images, "grid": asdict(self.grid)}))
         return described

@@ -26,7 +26,7 @@ def span_of(first: str, last: str = "") -> Span | None:
         first: when it began.
         last: when it ended; empty for the same.
     """
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):  # the year 1 in a zone east of Greenwich
         span = _moment(first), _moment(last or first)
         return span if span[0] <= span[1] else None
     return None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from msgfm.geo.facts import BandFacts, RasterFacts
+from msgfm.geo.network import without_secrets
 
 _MANY_BANDS = 6  # beyond which the table of bands is folded
 _LONGEST_TAG = 300  # characters of a tag's value that are shown
@@ -15,8 +16,9 @@ _OF_BANDS = {"name": "", "scale": "1", "offset": "0", "unit": ""}  # columns tha
 
 def describe_file(label: str, facts: RasterFacts) -> str:
     """A file's header: where it lies, how large it is, how it is stored, its bands and tags."""
+    place = without_secrets(facts.place)
     rows = {
-        "file": facts.place if facts.size is None else f"{facts.place} ({_bytes(facts.size)})",
+        "file": place if facts.size is None else f"{place} ({_bytes(facts.size)})",
         "format": facts.form,
         "size": f"{facts.width} x {facts.height} pixels",
         "coordinates": crs_in_words(facts) or "none",

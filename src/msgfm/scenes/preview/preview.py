@@ -11,7 +11,7 @@ from msgfm.errors import InputError
 from msgfm.files import require_none_read, require_suffix, require_writable, write_atomically
 from msgfm.geo.facts import RasterFacts
 from msgfm.geo.grid import Grid
-from msgfm.geo.network import Network
+from msgfm.geo.network import Network, without_secrets
 from msgfm.geo.overview import has_grid_of, overview_grid
 from msgfm.geo.picture import encode_picture
 from msgfm.progress import track
@@ -125,12 +125,12 @@ def _labels(request: PreviewRequest) -> tuple[str, ...]:
 
 def _short_names(places: Sequence[str]) -> tuple[str, ...]:
     """The last part of each path, with as many of those before it as tell them apart."""
-    parts = [place.rstrip("/").split("/") for place in places]
+    parts = [without_secrets(place).rstrip("/").split("/") for place in places]
     for depth in range(1, max(map(len, parts)) + 1):
         names = tuple("/".join(of_it[-depth:]) for of_it in parts)
         if len(set(names)) == len(names):
             return names
-    raise InputError(f"an image is given twice: {', '.join(places)}; give each once")
+    raise InputError(f"two images are called alike: {', '.join(places)}; give each once, or names with --label")
 
 
 def _asked(request: PreviewRequest) -> list[str]:
