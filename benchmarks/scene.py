@@ -7,7 +7,8 @@ A made-up Sentinel-2 scene of 13 bands, as a GeoTIFF; a segmentation model of th
 weights; the same windows (side, step, and the border of each that is thrown away) for both. Each measurement is a
 process of its own, from the file to the written class map, rounds interleaved; medians are shown. The clock begins
 when libraries and model are loaded; peak memory is that of the whole process, and what does not fit fails. `model
-alone` is what as many windows take on as many threads when nothing else is done: no engine can be faster.
+alone` is what as many windows would take on as many threads when nothing else is done, by the time of some batches:
+no engine can be faster.
 
 TerraTorch's function takes an array and gives one: the file is read by rasterio at once, as float32, and the class map
 written as a GeoTIFF without overviews, which is less than is done here. It is given logits and spared the softmax.

@@ -13,7 +13,9 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scene_commands import read
 from scene_processes import children, finish, is_alive, parts, running, until, wait, write_images, write_models
 
 pytestmark = [
@@ -32,6 +34,7 @@ def predict(tmp_path_factory):
 
 def test_a_worker_that_is_killed_in_the_middle(predict, tmp_path):
     out, whole = tmp_path / "water.tif", tmp_path / "whole.tif"
+    predict = [*predict, "--probabilities"]
     finish(*predict, "--out", whole)
     terminal, end = pty.openpty()
     shown: list[bytes] = []
@@ -58,7 +61,10 @@ def test_a_worker_that_is_killed_in_the_middle(predict, tmp_path):
         assert wait(run)[0] == 0, b"".join(shown)
     looking.join()
     os.close(terminal)
-    assert out.read_bytes() == whole.read_bytes()
+    for layer in ("", "_probabilities"):
+        made, expected = (path.with_name(f"{path.stem}{layer}.tif") for path in (out, whole))
+        assert made.read_bytes() == expected.read_bytes()
+    assert np.nanstd(read(out.with_name("water_probabilities.tif"))) > 1e-3, "they are not all alike"
     assert sorted(path.name for path in tmp_path.iterdir() if path.stem == "water") == [
         *("water.json", "water.qml", "water.tif"),
     ]
@@ -79,7 +85,7 @@ def test_a_parent_that_is_killed_takes_its_workers_along(predict, tmp_path):
         assert not any(map(is_alive, left))
 
 
-def test_a_scheduler_that_dies_in_the_middle_is_told_and_what_is_done_is_kept(predict, tmp_path):
+def test_a_scheduler_that_dies_in_the_middle_is_told_and_what_is_done_is_kept(predict, tmp_path, monkeypatch):
     out, address_file = tmp_path / "water.tif", tmp_path / "scheduler.json"
     with ExitStack() as started:
 
@@ -96,7 +102,8 @@ def test_a_scheduler_that_dies_in_the_middle_is_told_and_what_is_done_is_kept(pr
             time.sleep(0.01)
             with suppress(OSError, ValueError):  # not yet written, or half of it
                 address = json.loads(address_file.read_text())["address"]
-        with running(*predict, "--out", out, "--dask", address) as run:
+        monkeypatch.chdir(tmp_path)  # which the worker does not know
+        with running(*predict, "--out", out.name, "--dask", address) as run:
             assert until(lambda: parts(out) >= 1, run), wait(run)
             scheduler.kill()
             code, told = wait(run)

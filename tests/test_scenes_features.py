@@ -161,7 +161,6 @@ def test_several_processes_give_what_one_gives(models, scene, tmp_path, monkeypa
     monkeypatch.setattr("msgfm.scenes.parts._STRIPE_PX", 64)
     monkeypatch.setattr("msgfm.scenes.parts._COARSE_BLOCK_PX", 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
     write(tmp_path / "large.tif", backscatter(300, 200), names=["VV", "VH"])
     arguments = ["embed", models["pretrained"], "--sentinel1", tmp_path / "large.tif", "--per-pixel"]
     more = ["--stage", 1, "--window", 32, "--out"]

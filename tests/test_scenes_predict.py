@@ -204,7 +204,6 @@ def test_begun_anew(models, scene, tmp_path):
 @pytest.mark.parametrize("how", [["--workers", 2], ["--dask", "local", "--workers", 2]])
 def test_several_processes_give_what_one_gives(models, scene, tmp_path, how, in_small_parts, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
     invoke("predict", models["water"], *given(scene), "--out", tmp_path / "one.tif", "--probabilities")
     invoke("predict", models["water"], *given(scene), "--out", tmp_path / "two.tif", "--probabilities", *how)
     assert (read(tmp_path / "one.tif") == read(tmp_path / "two.tif")).all()

@@ -124,8 +124,14 @@ def test_somebody_elses_file_is_not_replaced_by_a_run_that_goes_on(arguments, tm
     assert "is there already, and not of" in refused(*arguments, "--out", out, "--polygons", shapes, "--resume")
     assert shapes.read_text() == "precious"
     assert not out.exists()
-    invoke(*arguments, "--out", out, "--polygons", shapes, "--overwrite")
+    invoke(*arguments, "--out", out, "--polygons", shapes, "--overwrite", "--entropy")
     assert rows(shapes)
+    # what only the former result had does not stay beside the new one
+    (tmp_path / "map_mine.tif").write_text("precious")
+    invoke(*arguments, "--out", out, "--probabilities", "--overwrite")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.stem.startswith("map")) == [
+        *("map.json", "map.qml", "map.tif", "map_mine.tif", "map_probabilities.qml", "map_probabilities.tif"),
+    ]
 
 
 def test_of_a_result_that_is_complete_they_are_made_later(arguments, tmp_path, monkeypatch):

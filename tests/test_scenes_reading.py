@@ -13,7 +13,7 @@ import pytest
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform, transform_bounds
+from rasterio.warp import transform_bounds
 from scene_data import LEFT, TOP, UTM, at, backscatter, reflectance, write
 
 from msgfm.data.reader import read_sensor_image, resample
@@ -182,29 +182,6 @@ def test_a_coarser_grid_averages_as_data_sets_do(tmp_path):
         np.testing.assert_allclose(read_all(scene)["sentinel2"], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326", "EPSG:3035"])
-def test_a_place_stays_where_it_is_through_a_change_of_crs(tmp_path, crs):
-    rows, columns = np.mgrid[:200, :220]
-    spot = np.exp(-((rows - 90.2) ** 2 + (columns - 70.7) ** 2) / 50)
-    path = write(tmp_path / "spot.tif", (1000 + 9000 * spot[None]).astype(np.float32), names=["B04"])
-    (x,), (y,) = transform(UTM, crs, *([value] for value in at() @ (71.2, 90.7)))
-    left, bottom, right, top = transform_bounds(UTM, crs, LEFT, TOP - 2000, LEFT + 2200, TOP)
-    size = 10 if crs != "EPSG:4326" else 1e-4
-    grid = Grid(
-        crs=crs, left=left, top=top, pixel_width=size, pixel_height=size,
-        height=round((top - bottom) / size), width=round((right - left) / size),
-    )  # fmt: skip
-    request = make_request(
-        {"sentinel2": S2.select(["B04"])}, {"sentinel2": [str(path)]}, like=like(tmp_path / "l.tif", grid)
-    )
-    with open_scene(request) as scene:
-        light = np.nan_to_num(read_all(scene)["sentinel2"][0] - 0.1)
-    light = np.where(light > 0.01, light, 0)
-    row, column = ((np.indices(light.shape)[axis] * light).sum() / light.sum() + 0.5 for axis in (0, 1))
-    expected = ~grid.transform @ (x, y)
-    assert math.hypot(column - expected[0], row - expected[1]) < 0.1
-
-
 def test_pieces_beyond_a_file_have_no_data_and_holes_stay_in_their_band(tmp_path):
     stored = reflectance(60, 60, count=2)
     stored[0, 20:30, 20:30] = 0
@@ -278,5 +255,5 @@ def test_cards_of_one_band_and_selection_keep_their_order(tmp_path):
         assert scene.keys == ("sentinel2@cloudy",)
         expected = reflectance(20, 20, count=3)[[2, 0]] * np.float32(1e-4)
         assert np.array_equal(scene.read(0, 0, 20, 20)["sentinel2@cloudy"], expected)
-        assert [band.dtype for band in scene.storage["sentinel2@cloudy"]] == ["uint16", "uint16"]
-        assert scene.storage["sentinel2@cloudy"][0].nodata == 0
+        assert [band.dtype for band in scene.request.images[0].storage] == ["uint16", "uint16"]
+        assert scene.request.images[0].storage[0].nodata == 0

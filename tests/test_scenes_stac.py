@@ -90,6 +90,7 @@ def test_items_keep_to_the_standards(tmp_path, task):
     assert any("mlm:model" in asset.roles and asset.extra_fields["mlm:artifact_type"] for asset in read.assets.values())
     named = {band["name"] for band in item["properties"]["bands"]}
     assert all(named.issuperset(one["bands"]) for one in item["properties"]["mlm:input"])
+    assert len(named) == len(item["properties"]["bands"])
 
 
 def test_an_item_says_where_pixels_lie(tmp_path):
@@ -157,7 +158,9 @@ def test_a_translation_is_generative_and_names_the_target(tmp_path):
 
 
 def test_where_a_model_comes_from(tmp_path):
-    fresh = described(tmp_path, make("segmentation")).properties
+    unknown = described(tmp_path, make("segmentation")).properties
+    assert not {"mlm:pretrained", "mlm:pretrained_source"}.intersection(unknown)
+    fresh = described(tmp_path, make("segmentation"), RUN | {"init": None}).properties
     assert fresh["mlm:pretrained"] is False
     assert fresh["mlm:pretrained_source"] is None
     tuned = described(tmp_path, make("segmentation"), RUN).properties

@@ -86,7 +86,16 @@ def test_what_a_user_says(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "2022-06-03/2022-06-01", "2022-06-01/", "/2022-06-01", "2022-13-01", "0001-01-01T00+14:00"]
+    "text",
+    [
+        "yesterday",
+        "2022-06-03/2022-06-01",
+        "2022-06-01/",
+        "/2022-06-01",
+        "2022-13-01",
+        "0001-01-01T00+14:00",
+        "2022-06-01/2022-06-03/2022",
+    ],
 )
 def test_what_a_user_may_not_say(text):
     with pytest.raises(InputError, match=r"--taken .*2022-06-01/2022-06-03"):

@@ -1,6 +1,7 @@
 """`scenes/windows_table.py`: one row per window, written as they come and read again."""
 
 import json
+from dataclasses import replace
 
 import geopandas
 import numpy as np
@@ -11,6 +12,7 @@ from pyproj import Transformer
 
 from msgfm.errors import InputError
 from msgfm.geo.grid import Grid
+from msgfm.scenes.similar import find_similar
 from msgfm.scenes.windows_table import (
     Windows,
     WindowsInfo,
@@ -117,6 +119,13 @@ def test_a_class_that_is_called_like_a_column_is_refused(tmp_path):
     with pytest.raises(InputError, match="two columns 'row'"):
         write(tmp_path / "w.parquet", info)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_of_no_place_has_nothing_that_is_similar_to_one(tmp_path):
+    info = WindowsInfo(grid=replace(GRID, crs=""), size=2)
+    write(tmp_path / "w.parquet", info)
+    with pytest.raises(InputError, match="without a coordinate system"):
+        find_similar(tmp_path / "w.parquet", (0, 0), 1)
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, disk_full_after):

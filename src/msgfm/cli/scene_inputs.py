@@ -78,5 +78,7 @@ def bands_of(texts: Sequence[str]) -> dict[str, list[str]]:
         key, equals, names = text.partition("=")
         if not (key and equals and names):
             raise InputError(f"--bands {text}: write SENSOR=B02,B03,...")
+        if key in found:
+            raise InputError(f"--bands {text}: {key} stands twice; give all of its bands at once")
         found[key] = names.split(",")
     return found

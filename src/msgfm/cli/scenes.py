@@ -1,4 +1,4 @@
-"""`msgfm predict` and `msgfm translate`: whole scenes through a model."""
+"""`msgfm predict`, `translate`, `embed` and `similar`: whole scenes through a model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from msgfm.cli.scene_inputs import (
 )
 from msgfm.errors import InputError
 
-_STOPPED = "stopped; what is done is kept: the same command with --resume goes on"
+_STOPPED = "stopped; parts that are done are kept: the same command with --resume goes on"
 
 
 @app.command(context_settings=FILES_AFTER_OPTIONS)

@@ -21,7 +21,6 @@ from msgfm.geo.grid import Bounds
 _APPLICATION = 0x47504B47  # "GPKG"
 _VERSION = 10300
 _OWN_CRS = 100_000  # number of one that is not EPSG's
-_NO_CRS = -1  # the standard's: cartesian, not known where
 _HEADER = b"GP\x00\x03"  # version 1, little endian, with the box of the geometry
 _TABLES = """
 CREATE TABLE gpkg_spatial_ref_sys (srs_name TEXT NOT NULL, srs_id INTEGER NOT NULL PRIMARY KEY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,10 +54,9 @@ class RasterSpec:
         grid: where the pixels lie.
         dtype: numpy's name of the stored type.
         bands: in the order of the file.
-        nodata: the stored number that means "no data", of all bands (GeoTIFF has one for all); NaN is one for
-            floating point. None where every pixel has a value.
+        nodata: the stored number that means "no data", of all bands (GeoTIFF has one for all); of floating point NaN.
+            None where every pixel has a value.
         classes: of the first and only band; empty where its values are measurements.
-        tags: further facts, by key.
     """
 
     grid: Grid
@@ -65,11 +64,11 @@ class RasterSpec:
     bands: tuple[StoredBand, ...]
     nodata: float | None = None
     classes: tuple[RasterClass, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.bands, "a raster has a band"
         assert not self.classes or len(self.bands) == 1, "classes lie in one band"
+        assert self.nodata is None or np.dtype(self.dtype).kind != "f" or math.isnan(self.nodata), "NaN says it"
         if self.nodata is not None and not _holds(self.dtype, self.nodata):
             raise InputError(
                 f"no data is {self.nodata:g}, which {self.dtype} cannot hold; choose another number or type"
@@ -111,12 +110,7 @@ class RasterSpec:
         missing = np.isnan(exact)
         kind = np.dtype(self.dtype)
         if kind.kind == "f":
-            if self.nodata is None or math.isnan(self.nodata):
-                return exact.astype(kind)
-            found = exact.astype(kind)
-            found[found == kind.type(self.nodata)] = np.nextafter(kind.type(self.nodata), kind.type(0))
-            found[missing] = self.nodata
-            return found
+            return exact.astype(kind)
         if self.nodata is None and missing.any():
             raise InputError(
                 f"band {band.name}: {int(missing.sum())} pixels have no data, and {self.dtype} has no number for it; "

@@ -36,7 +36,7 @@ def virtual_raster(
         transform = ", ".join(f"{number:.17g}" for number in grid.transform.to_gdal())
         lines.append(f"<SRS>{escape(CRS.from_user_input(grid.crs).to_wkt())}</SRS>")
         lines.append(f"<GeoTransform>{transform}</GeoTransform>")
-    tags = {"AREA_OR_POINT": "Area", **class_tags(spec.classes), **spec.tags}
+    tags = {"AREA_OR_POINT": "Area", **class_tags(spec.classes)}
     items = [f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in sorted(tags.items())]
     lines.append(f"<Metadata>{''.join(items)}</Metadata>")
     lines.append(f'<Metadata domain="IMAGE_STRUCTURE"><MDI key="INTERLEAVE">{interleave}</MDI></Metadata>')

@@ -16,12 +16,11 @@ from msgfm.models.tasks import Classification
 from msgfm.progress import watch
 from msgfm.scenes.engine import Clock
 from msgfm.scenes.job import Job, open_job
-from msgfm.scenes.needs import digest_of_weights
 from msgfm.scenes.parts import tells_what_is_kept
 from msgfm.scenes.settings import Running, SceneInputs
 from msgfm.scenes.threads import model_threads
-from msgfm.scenes.vectors import Vectors, class_vectors, do_rows, feature_vectors, kept_windows
-from msgfm.scenes.windows_table import WindowsInfo, open_windows_table
+from msgfm.scenes.vectors import Vectors, class_vectors, do_rows, feature_vectors, kept_windows, missing_rows
+from msgfm.scenes.windows_table import WindowsInfo, open_windows_table, require_column_names
 
 
 def classify_scene(model: str, inputs: SceneInputs, out: Path, running: Running) -> Path:
@@ -75,7 +74,9 @@ def _require_one_process(running: Running) -> None:
 
 def write_windows(job: Job, vectors: Vectors) -> Path:
     """Does the work, row of windows by row of windows, and writes the table."""
+    require_column_names(vectors.names)
     parts = job.open_parts([], {})
+    rows = sum(map(len, missing_rows(job.tiling, parts.path)))
     with model_threads(job.device) as threads:
         done = do_rows(
             job.scene.read,
@@ -89,10 +90,10 @@ def write_windows(job: Job, vectors: Vectors) -> Path:
         )
         # its threads end before the scene is closed, whatever stops this one
         with tells_what_is_kept(job.out), closing(done):
-            watch(done, "predicting", job.tiling.height * job.tiling.width)
+            watch(done, "predicting", rows)
     facts: dict[str, Any] = {
         "model": job.model.name,
-        "weights_sha256": digest_of_weights(job.model),
+        "weights_sha256": job.weights,
         "window": job.tiling.window,
         "overlap": job.tiling.overlap,
         "inputs": job.places(),

@@ -25,6 +25,8 @@ _RUNS_PER_WORKER = 4
 _RETRIES = 3
 _PATIENCE_S = 10.0
 """With a scheduler that does not answer."""
+_WORKERS_S = 60.0
+"""Until a cluster has a worker."""
 
 Run = Sequence[Area]
 
@@ -93,6 +95,10 @@ def do_on_dask(work: Work, runs: Sequence[Run], scheduler: str, workers: int) ->
             client: Client = opened.enter_context(Client(there, timeout=_PATIENCE_S))
         except (OSError, ValueError) as error:
             raise InputError(f"--dask {scheduler}: no scheduler answers there ({str(error) or 'silence'})") from error
+        try:
+            client.wait_for_workers(1, timeout=_WORKERS_S)
+        except TimeoutError as error:
+            raise InputError(f"--dask {scheduler}: no worker has come within {_WORKERS_S:g} s; start some") from error
         runs_of = {client.submit(do_run_elsewhere, work, run, retries=_RETRIES, pure=False): run for run in runs}
         for done in as_completed(list(runs_of)):
             try:

@@ -44,6 +44,7 @@ class Job:
 
     Args:
         model: folder of the model.
+        weights: SHA-256 of its weights.
         target: of a translation, the sensor wanted; else empty.
         stage: of features, the encoder's, from 1; else 0.
         scene: open.
@@ -57,6 +58,7 @@ class Job:
     """
 
     model: Path
+    weights: str
     target: str
     stage: int
     scene: Scene
@@ -120,7 +122,7 @@ class Job:
     def _plan(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "msgfm": msgfm.__version__,
-            "model": model_digest(self.model),
+            "model": model_digest(self.model, self.weights),
             "target": self.target,
             "stage": self.stage,
             "inputs": self.scene.digest,
@@ -186,11 +188,10 @@ class Job:
             "overlap": self.tiling.overlap * self.step,
             "stage": self.stage or None,
         }
-        digest = digest_of_weights(self.model)
         taken = self.taken()
         return Origin(
             model=describe_model(
-                self.model, cards, target=self.target, features=features, digest=digest, settings=told
+                self.model, cards, target=self.target, features=features, digest=self.weights, settings=told
             ),
             inputs=self.places(),
             taken=taken,
@@ -235,6 +236,7 @@ def open_job(
         InputError: inputs that do not fit the model or each other, or a result that is there already.
     """
     keep_freed_memory()
+    out = out.absolute()  # workers elsewhere have another folder to start from
     require_suffix(out, suffix)
     require_writable(out)
     stated = stated_span(inputs.taken) if inputs.taken else None
@@ -266,6 +268,7 @@ def open_job(
             try:
                 yield Job(
                     model=folder,
+                    weights=digest_of_weights(folder),
                     target=target,
                     stage=stage,
                     scene=scene,

@@ -74,17 +74,17 @@ def describe_model(
         "mlm:tasks": [_FEATURES if features else _task(config)],
         "mlm:input": [_input(key, card) for key, card in cards.items()],
         "mlm:output": [_features(features) if features else _output(config, target)],
-        "mlm:pretrained": bool(init),
-        "mlm:pretrained_source": f"sha256:{init['sha256']}" if init.get("sha256") else None,
     }
+    if run:  # else nobody knows
+        properties["mlm:pretrained"] = bool(init)
+        if not init or init.get("sha256"):  # null says that it was not pretrained
+            properties["mlm:pretrained_source"] = f"sha256:{init['sha256']}" if init else None
     if given := {key: value for key, value in settings.items() if value is not None}:
         properties["mlm:hyperparameters"] = given
     if run.get("parameters"):
         properties["mlm:total_parameters"] = int(run["parameters"])
     if commit := run.get("commit"):
         properties["msgfm:commit"] = commit
-    if init and properties["mlm:pretrained_source"] is None:
-        del properties["mlm:pretrained_source"]  # null would say that it was not pretrained
     return ModelFacts(properties=properties, assets=_assets(folder, digest))
 
 

@@ -101,9 +101,9 @@ def require_whole(folder: Path, tiling: Tiling) -> None:
         )
 
 
-def model_digest(folder: Path) -> str:
-    """SHA-256 of a model's configuration and weights."""
-    return hashlib.sha256((folder / CONFIG).read_bytes() + digest_of_weights(folder).encode()).hexdigest()
+def model_digest(folder: Path, weights: str) -> str:
+    """SHA-256 of a model's configuration and of the digest of its weights."""
+    return hashlib.sha256((folder / CONFIG).read_bytes() + weights.encode()).hexdigest()
 
 
 def digest_of_weights(folder: Path) -> str:

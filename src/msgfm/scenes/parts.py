@@ -147,6 +147,8 @@ class PartsFolder:
             InputError: the folder is gone, or another run has begun anew in it.
         """
         file = self.path / _PLAN
+        if not self.path.is_dir():
+            raise InputError(f"no folder {self.path}: it was thrown away, or this worker does not see the same files")
         if not file.is_file() or _digest(file.read_text(encoding="utf-8")) != self.plan:
             raise InputError(f"{self.path} is of another run meanwhile, so this one stops")
 

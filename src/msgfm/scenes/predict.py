@@ -1,4 +1,4 @@
-"""`msgfm predict` and `msgfm translate`: from files of sensors to georeferenced rasters, in constant memory."""
+"""`msgfm predict`, `translate` and `embed --per-pixel`: from files of sensors to rasters, in constant memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from msgfm.scenes.make import load_product
 from msgfm.scenes.parts import cut_parts, has_begun, missing_runs, tells_what_is_kept
 from msgfm.scenes.polygons import PolygonsWanted, require_polygon_suffix, write_polygons
 from msgfm.scenes.products import MAIN, Product, ProductOptions
-from msgfm.scenes.results import assemble_layer, describe_results, layer_path, paths_of, require_none_of
+from msgfm.scenes.results import assemble_layer, describe_results, layer_path, left_of_former, paths_of, require_none_of
 from msgfm.scenes.settings import Running, SceneInputs
 from msgfm.scenes.share import share_with_data
 from msgfm.scenes.stac import PolygonsFile, said_polygons
@@ -96,7 +96,9 @@ def make_rasters(
 ) -> Outcome:
     """Does the work, puts the layers of the result together, and writes what lies beside them."""
     settings, clock = asdict(options), Clock()
-    job.require_inputs_stay([*paths_of(job.out, product.layers), *(() if polygons is None else (polygons.path,))])
+    former = left_of_former(job.out, product.layers)
+    own = [] if polygons is None else [polygons.path]
+    job.require_inputs_stay([*paths_of(job.out, product.layers), *former, *own])
     complete = polygons is not None and job.is_complete(settings)  # but for its polygons
     shapes = None if polygons is None else _polygons_file(polygons, job.out)
     kept = shapes is not None and _keeps(shapes, job, complete=complete)
@@ -105,10 +107,11 @@ def make_rasters(
     if not complete:
         made = _make_layers(job, product, options, clock)
         job.require_data(share_with_data(made[MAIN], product.layers[MAIN]))
-        describe_results(job.staged, made, product.layers, origin)
-        if shapes is not None:
-            shapes.path.unlink(missing_ok=True)  # of the result that is replaced
-        job.finish()
+        with tells_what_is_kept(job.out):
+            describe_results(job.staged, made, product.layers, origin)
+            job.finish()
+        for path in (*former, *own):
+            path.unlink(missing_ok=True)  # of the result that was replaced
     if shapes is None:
         return Outcome(files=tuple(written.values()), clock=clock)
     if not kept:

@@ -11,7 +11,7 @@ from msgfm.geo.spec import RasterSpec
 from msgfm.geo.tiling import Area
 from msgfm.scenes.parts import PartsFolder
 from msgfm.scenes.products import MAIN
-from msgfm.scenes.stac import Origin, PolygonsFile, ResultFile, item_path, write_item
+from msgfm.scenes.stac import Origin, PolygonsFile, ResultFile, item_path, said_files, write_item
 from msgfm.scenes.style import style_path, write_style
 
 _NATURAL = (("B04", "B03", "B02"), ("R", "G", "B"), ("red", "green", "blue"))
@@ -42,6 +42,12 @@ def paths_of(out: Path, layers: Iterable[str]) -> Iterator[Path]:
         yield layer_path(out, layer)
         yield style_path(layer_path(out, layer))
     yield item_path(out)
+
+
+def left_of_former(out: Path, layers: Iterable[str]) -> list[Path]:
+    """Rasters that the item of a result which is replaced names as its layers and the new one lacks; their styles."""
+    others = [key for key, href in said_files(out).items() if key not in layers and href == layer_path(out, key).name]
+    return [path for key in others for path in (layer_path(out, key), style_path(layer_path(out, key)))]
 
 
 def require_none_of(out: Path, layers: Iterable[str]) -> None:

@@ -57,5 +57,5 @@ def require_data(share: float, keys: Sequence[str], *, fill: bool, what: str = "
         raise InputError(f"none of the {what} has data {where}{remedy or '; give images that have some there'}")
     if several and share < _FEW:
         warnings.warn(
-            f"only {max(share, 0.001):.1%} of the {what} have data {where}{remedy}", InputWarning, stacklevel=4
+            f"only {max(share, 0.001):.1%} of the {what} have data {where}{remedy}", InputWarning, stacklevel=5
         )

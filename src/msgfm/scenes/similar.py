@@ -64,6 +64,10 @@ def find_similar(
         raise InputError(
             f"{table} holds {', '.join(info.names)} of each window, and no features; msgfm embed makes these"
         )
+    if not info.grid.crs:
+        raise InputError(
+            f"{table} is of a scene without a coordinate system: nothing in it has a longitude and latitude"
+        )
     wanted = vector_at(table, place)
     centre = centre_for(table, wanted)
     best: list[tuple[float, int, Match]] = []
@@ -77,7 +81,7 @@ def find_similar(
             match = Match(
                 similarity=float(alike[i]),
                 area=(row, column, height, width),
-                middle=(float(middle[0]) - (360 if info.grid.crs and middle[0] > 180 else 0), float(middle[1])),
+                middle=(float(middle[0]) - (360 if middle[0] > 180 else 0), float(middle[1])),
             )
             heapq.heappush(best, (match.similarity, -(count + int(i)), match))
             if len(best) > top:
@@ -96,19 +100,18 @@ def vector_at(table: Path, place: tuple[float, float]) -> NDArray[np.float32]:
     Raises:
         InputError: no window is there.
     """
-    info, nearest = read_windows_info(table), np.inf
-    turns = (0, 360, -360) if info.grid.crs else (0,)
+    nearest = np.inf
     found: NDArray[np.float32] | None = None
     for windows in read_windows(table):
         assert windows.corners is not None
-        for turn in turns:
+        for turn in (0, 360, -360):
             there = (place[0] + turn, place[1])
             inside = np.flatnonzero(holds(windows.corners, there))
             distance = np.linalg.norm(windows.corners[inside].mean(1) - there, axis=1)
             if len(inside) and distance.min() < nearest:
                 nearest, found = float(distance.min()), windows.values[inside[distance.argmin()]]
     if found is None:
-        west, south, east, north = info.grid.lon_lat_bounds()
+        west, south, east, north = read_windows_info(table).grid.lon_lat_bounds()
         raise InputError(
             f"--at {place[0]:g},{place[1]:g}: no window of {table} is there, or it had no data; its scene reaches from "
             f"{west:.5g},{south:.5g} to {east:.5g},{north:.5g} (longitude, latitude)"

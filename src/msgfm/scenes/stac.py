@@ -105,15 +105,19 @@ def said_plan(out: Path) -> str:
 def said_polygons(out: Path) -> PolygonsFile | None:
     """The polygons of a result, as the item beside it says; None where it has none."""
     asset = _said(out).get("assets", {}).get(_POLYGONS)
-    if asset is None:
+    try:
+        href = str(asset["href"])
+        return PolygonsFile(
+            path=out.parent / href, href=href, min_area_m2=float(asset[_MIN_AREA]), leave_out=str(asset[_LEAVE_OUT])
+        )
+    except (KeyError, TypeError, ValueError):  # somebody else's item
         return None
-    href = str(asset["href"])
-    return PolygonsFile(
-        path=out.parent / href,
-        href=href,
-        min_area_m2=float(asset.get(_MIN_AREA, 0)),
-        leave_out=str(asset.get(_LEAVE_OUT, "")),
-    )
+
+
+def said_files(out: Path) -> dict[str, str]:
+    """Where the assets of a result lie, by key, as the item beside it says."""
+    assets = _said(out).get("assets", {})
+    return {key: str(asset.get("href")) for key, asset in assets.items() if isinstance(asset, dict)}
 
 
 def _said(out: Path) -> dict[str, Any]:
@@ -121,7 +125,9 @@ def _said(out: Path) -> dict[str, Any]:
         item = json.loads(item_path(out).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no item
         return {}
-    return item if isinstance(item, dict) and item.get("type") == "Feature" else {}
+    if not isinstance(item, dict) or item.get("type") != "Feature":
+        return {}
+    return {key: item[key] for key in ("properties", "assets") if isinstance(item.get(key), dict)}
 
 
 def write_item(
@@ -214,18 +220,12 @@ def _projection(grid: Grid) -> dict[str, Any]:
 
 def _input_bands(model: ModelFacts) -> list[dict[str, Any]]:
     """MLM wants the bands that a model's input names to be described in the item."""
-    described = [
-        {"name": band, "description": f"input {one['name']}"}
-        for one in model.properties["mlm:input"]
-        for band in one["bands"]
-    ]
-    given = {band["name"] for band in described}
-    return described + [
-        {"name": band, "description": f"output {one['name']}"}
-        for one in model.properties["mlm:output"]
-        for band in one.get("bands", ())
-        if band not in given
-    ]
+    of_band: dict[str, list[str]] = {}
+    for kind in ("input", "output"):
+        for one in model.properties[f"mlm:{kind}"]:
+            for band in one.get("bands", ()):
+                of_band.setdefault(band, []).append(f"{kind} {one['name']}")
+    return [{"name": band, "description": ", ".join(told)} for band, told in of_band.items()]
 
 
 def _asset(result: ResultFile, folder: Path) -> dict[str, Any]:

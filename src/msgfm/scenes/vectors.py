@@ -88,6 +88,12 @@ def rows_file(folder: Path, row: int, group: int) -> Path:
     return folder / f"windows_{row:06d}_{group:04d}.npz"
 
 
+def missing_rows(tiling: Tiling, folder: Path) -> list[list[int]]:
+    """Of each group of columns the rows of windows that are not done."""
+    rows, groups = range(len(tiling.rows.starts)), range(len(cut_groups(tiling)))
+    return [[row for row in rows if not rows_file(folder, row, group).is_file()] for group in groups]
+
+
 def do_rows(
     read: Read,
     vectors: Vectors,
@@ -99,17 +105,17 @@ def do_rows(
     threads: int = 1,
     clock: Clock,
 ) -> Generator[int, None, None]:
-    """Does what is missing of a scene's rows of windows; gives numbers of pixels as they are done."""
-    for number, columns in enumerate(cut_groups(tiling)):
-        missing = [row for row in range(len(tiling.rows.starts)) if not rows_file(folder, row, number).is_file()]
+    """Does what is missing of a scene's rows of windows; gives 1 for each of `missing_rows` that is done."""
+    groups = cut_groups(tiling)
+    for number, missing in enumerate(missing_rows(tiling, folder)):
         for rows in _in_sequence(missing):
-            coverage = Coverage(tiling=tiling, rows=rows, columns=columns)
+            coverage = Coverage(tiling=tiling, rows=rows, columns=groups[number])
             for strip, batches in run_strips(read, vectors.predict, coverage, batch_size, fill, threads, clock):
                 found = list(batches)
                 numbers = [column for wanted, _ in found for column in wanted]
                 values = np.concatenate([np.empty((0, vectors.size), np.float32), *(values for _, values in found)])
                 _keep(rows_file(folder, strip.row, number), areas_of(tiling, strip.row, numbers), values)
-                yield strip.valid.size
+                yield 1
 
 
 def _in_sequence(numbers: Sequence[int]) -> Iterator[range]:

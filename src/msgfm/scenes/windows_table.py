@@ -109,6 +109,20 @@ def corners_of(grid: Grid, areas: NDArray[np.int64]) -> NDArray[np.float64]:
     return corners
 
 
+def require_column_names(names: Sequence[str]) -> None:
+    """Refuses names of values that every table has for something else.
+
+    Raises:
+        InputError: with the name.
+    """
+    taken = [*_PLACE, GEOMETRY, *names]
+    if twice := sorted({name for name in taken if taken.count(name) > 1}):
+        raise InputError(
+            f"the table would have two columns {twice[0]!r}: every table has one, and a class of the model is called "
+            f"so; fine-tune with another name for it"
+        )
+
+
 @contextmanager
 def open_windows_table(path: Path, info: WindowsInfo) -> Iterator[WindowsTable]:
     """A table to add windows to; it lies under its name when the block ends well.
@@ -120,12 +134,7 @@ def open_windows_table(path: Path, info: WindowsInfo) -> Iterator[WindowsTable]:
     Raises:
         InputError: two columns of one name, the disk is full, or the folder cannot be written.
     """
-    taken = [*_PLACE, GEOMETRY, *info.names]
-    if twice := sorted({name for name in taken if taken.count(name) > 1}):
-        raise InputError(
-            f"{path} would have two columns {twice[0]!r}: every table has one, and a class of the model is called so; "
-            f"fine-tune with another name for it"
-        )
+    require_column_names(info.names)
     fields = [pa.field(name, pa.int32()) for name in _PLACE]
     if info.names:
         fields += [pa.field(name, pa.float32()) for name in info.names]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgfm.data.catalogue.items import find_bands
 from msgfm.data.catalogue.request import Statements
 from msgfm.data.catalogue.search import HEADERS, headers_of, with_absolute_addresses
+from msgfm.data.layouts.listing import IMAGE_SUFFIXES
 from msgfm.errors import InputError
 from msgfm.geo.network import Network
 from msgfm.scenes.inputs.offer import BandOffer
@@ -23,12 +24,15 @@ from msgfm.sensors import Sensor
 
 _TEMPORARY = 500  # from this HTTP status on, and 429, the server may answer the next time
 _BUSY = 429
+_IMAGES = (*IMAGE_SUFFIXES, ".jp2", ".vrt")
 
 
 def is_item(place: str) -> bool:
     """Whether a path or address is that of JSON, or of an item in a STAC API."""
     path = urlsplit(place).path if "://" in place else place
-    return path.lower().endswith((".json", ".geojson")) or ("://" in place and "/items/" in path)
+    if path.lower().endswith((".json", ".geojson")):
+        return True
+    return "://" in place and "/items/" in path and not path.lower().endswith(_IMAGES)
 
 
 def read_item(place: str, card: Sensor, said: Statements, network: Network) -> dict[str, BandOffer]:

@@ -13,7 +13,7 @@ from msgfm.geo.grid import Grid
 from msgfm.geo.raster import RasterInfo
 from msgfm.geo.source import RasterSource
 from msgfm.scenes.inputs.reading import AlignedFile, Image, Read, WarpedFile
-from msgfm.scenes.inputs.request import BandStorage, SceneFile, SceneImage, SceneRequest
+from msgfm.scenes.inputs.request import SceneFile, SceneImage, SceneRequest
 
 # What is read at once is at most about so wide, and what GDAL keeps of decoded blocks is to hold a row of them.
 _WIDTH_PX = 4608
@@ -56,11 +56,6 @@ class Scene:
     def keys(self) -> tuple[str, ...]:
         """Of the images, in the model's order."""
         return tuple(image.key for image in self.request.images)
-
-    @property
-    def storage(self) -> Mapping[str, tuple[BandStorage, ...]]:
-        """By key, how the files store each band that is read."""
-        return {image.key: image.storage for image in self.request.images}
 
     def __enter__(self) -> Scene:
         return self

@@ -56,7 +56,7 @@ def stated_span(text: str) -> Span:
     """
     first, slash, last = text.partition("/")
     span = span_of(first, last)
-    if span is None or (slash and not last):
+    if span is None or (slash and not last) or "/" in last:
         raise InputError(
             f"--taken {text}: write a date or time as 2022-06-01 or 2022-06-01T10:00:31Z, or the first and the last of "
             f"the inputs as 2022-06-01/2022-06-03"
