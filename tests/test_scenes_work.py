@@ -69,7 +69,7 @@ def test_a_worker_that_outlives_its_run_writes_nothing(tmp_path):
     old = open_parts(out, ["result"], {"window": 32}, resume=False)
     old.require_plan()
     remove_parts(out)
-    with pytest.raises(InputError, match="another run"):
+    with pytest.raises(InputError, match="no folder"):
         old.require_plan()
     open_parts(out, ["result"], {"window": 48}, resume=False)
     with pytest.raises(InputError, match="another run"):
