@@ -178,6 +178,10 @@ def test_a_path_that_can_be_written_is_tried_without_a_trace(tmp_path):
 def test_a_path_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(InputError, match="is a folder; give the name of a file"):
         require_writable(tmp_path)
+    with pytest.raises(InputError, match=r"its name has 201 bytes; give one of 200 at most"):
+        require_writable(tmp_path / f"{'ä' * 98}x.tif")
+    with pytest.raises(InputError, match=r"the name is not UTF-8"):
+        require_writable(tmp_path / "a\udcff.tif")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*file/a\.json: Not a directory .*choose another"):
         require_writable(tmp_path / "file" / "a.json")

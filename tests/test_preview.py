@@ -156,7 +156,7 @@ def test_pictures_without_coordinates_are_shown_by_their_pixels(tmp_path):
 def test_bands_and_classes_are_shown_as_asked(tmp_path):
     radar, reflectance, _ = write_scene(tmp_path)
     out = tmp_path / "page.html"
-    page = Page(preview(radar, reflectance, "--show", f"{reflectance.name}=B02", "--show", f"{radar}=VV", "--out", out))
+    page = Page(preview(radar, reflectance, "--show", f"{reflectance.name}=b2", "--show", f"{radar}=VV", "--out", out))
     assert not [row for row in page.rows if row[0] == "red"]
     assert "B02" in page.text and "VV" in page.text
 
@@ -180,6 +180,10 @@ def test_what_cannot_be_shown_is_refused_and_no_page_is_written(tmp_path):
     assert "broken.tif: truncated, or not an image" in refused(radar, tmp_path / "broken.tif", "--out", out)
     assert "away.tif shows another place than the first image" in refused(radar, away, "--out", out)
     assert "two images are called alike" in refused(radar, radar, "--out", out)
+    (tmp_path / "mine.html").write_text("precious")
+    assert "no page of msgfm preview" in refused(radar, "--out", tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").read_text() == "precious"
+    (tmp_path / "mine.html").unlink()
     assert "1 labels are given for 2 images" in refused(radar, reflectance, "--label", "one", "--out", out)
     assert "two images have one label" in refused(radar, reflectance, "--label", "a", "--label", "a", "--out", out)
     assert "write IMAGE=BANDS" in refused(radar, "--show", "VV", "--out", out)

@@ -132,7 +132,7 @@ def test_workers_that_are_killed_whose_parent_is_killed_or_stopped(predict, whol
         kill(run, signal.SIGINT)  # as a terminal does: the workers get it, too
         code, told = wait(run)
     assert code == 130, told
-    assert told.endswith("stopped; what is done is kept: the same command with --resume goes on"), told
+    assert told.endswith("stopped; parts that are done are kept: the same command with --resume goes on"), told
     assert 0 < parts(out) < 3 * PARTS
     assert not out.exists()
 

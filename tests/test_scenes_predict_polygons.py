@@ -128,7 +128,8 @@ def test_somebody_elses_file_is_not_replaced_by_a_run_that_goes_on(arguments, tm
     assert rows(shapes)
     # what only the former result had does not stay beside the new one
     (tmp_path / "map_mine.tif").write_text("precious")
-    invoke(*arguments, "--out", out, "--probabilities", "--overwrite")
+    told = invoke(*arguments, "--out", out, "--probabilities", "--overwrite")
+    assert "other.gpkg holds the polygons of the result that was replaced" in " ".join(told.split())
     assert sorted(path.name for path in tmp_path.iterdir() if path.stem.startswith("map")) == [
         *("map.json", "map.qml", "map.tif", "map_mine.tif", "map_probabilities.qml", "map_probabilities.tif"),
     ]

@@ -88,6 +88,16 @@ def test_metadata_give_way_to_the_user_and_other_products_are_refused(tmp_path):
         make_request({"sentinel1": S1}, {"sentinel1": [str(folder)]})
     with pytest.raises(InputError, match=r"no band B08: \S+S2A\.SAFE has B02"):
         make_request({"sentinel2": S2.select(["B02", "B08"])}, given)
+    metadata = folder / "MTD_MSIL1C.xml"
+    whole = metadata.read_text()
+    for value, message in (("abc", r"QUANTIFICATION_VALUE is 'abc'"), ("0", r"QUANTIFICATION_VALUE is 0; fetch")):
+        metadata.write_text(whole.replace(">5000<", f">{value}<"))
+        with pytest.raises(InputError, match=message):
+            make_request(cards, given)
+    metadata.write_text(whole.replace(">-1000<", ">much<"))
+    with pytest.raises(InputError, match=r"RADIO_ADD_OFFSET is 'much'"):
+        make_request(cards, given)
+    metadata.write_text(whole)
     (folder / "GRANULE" / "another").mkdir()
     with pytest.raises(InputError, match=r"has 2 granules, expected is one"):
         make_request(cards, given)

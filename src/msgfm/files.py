@@ -15,6 +15,7 @@ from msgfm.errors import InputError
 
 LOCK = ".lock"
 """In a folder that a process holds (`lock_folder`)."""
+_LONGEST_NAME = 200  # bytes: file systems take 255, and temporary names and names of layers are longer
 
 
 @contextmanager
@@ -91,10 +92,16 @@ def require_writable(path: Path) -> None:
     """Tries whether a file can be written at `path`, before the work that it is to hold; leaves nothing behind.
 
     Raises:
-        InputError: it is a folder, or lies in one that cannot be made or written.
+        InputError: it is a folder, lies in one that cannot be made or written, or has a name that is too long.
     """
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
+    try:
+        length = len(path.name.encode())
+    except UnicodeEncodeError as error:
+        raise InputError(f"cannot write {str(path)!r}: the name is not UTF-8; give another") from error
+    if length > _LONGEST_NAME:
+        raise InputError(f"cannot write {path}: its name has {length} bytes; give one of {_LONGEST_NAME} at most")
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):

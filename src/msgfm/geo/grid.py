@@ -95,6 +95,8 @@ class Grid:
             raise InputError(self._beyond(str(error))) from error
         if not all(map(math.isfinite, (west, south, east, north))):
             raise InputError(self._beyond("it has no longitude and latitude"))
+        if max(abs(south), abs(north)) > 90 + self.pixel_height:  # pixels may have their middle at a pole
+            raise InputError(self._beyond(f"its latitudes are {south:g} to {north:g}"))
         return west, south, east, north
 
     def _beyond(self, reason: str) -> str:

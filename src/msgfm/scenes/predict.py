@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from msgfm.errors import InputError
+from msgfm.errors import InputError, InputWarning
 from msgfm.files import remove_unfinished, require_writable
 from msgfm.geo.spec import RasterClass
 from msgfm.models.pretrained import load_model_config, model_folder
@@ -97,7 +98,7 @@ def make_rasters(
     """Does the work, puts the layers of the result together, and writes what lies beside them."""
     settings, clock = asdict(options), Clock()
     former = left_of_former(job.out, product.layers)
-    own = [] if polygons is None else [polygons.path]
+    said, own = said_polygons(job.out), [] if polygons is None else [polygons.path]
     job.require_inputs_stay([*paths_of(job.out, product.layers), *former, *own])
     complete = polygons is not None and job.is_complete(settings)  # but for its polygons
     shapes = None if polygons is None else _polygons_file(polygons, job.out)
@@ -112,6 +113,8 @@ def make_rasters(
             job.finish()
         for path in (*former, *own):
             path.unlink(missing_ok=True)  # of the result that was replaced
+        if said is not None and shapes is None and said.path.exists():
+            warnings.warn(f"{said.path} holds the polygons of the result that was replaced", InputWarning, stacklevel=3)
     if shapes is None:
         return Outcome(files=tuple(written.values()), clock=clock)
     if not kept:

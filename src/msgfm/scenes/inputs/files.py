@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -163,10 +164,10 @@ def _as_stored(sensor: str, band: Band, offer: BandOffer, info: RasterInfo, said
     scale, offset = offer.scale, offer.offset
     own = info.scales[offer.file_band - 1], info.offsets[offer.file_band - 1]
     if scale is None and own != (1.0, 0.0) and "scale" not in stated:
-        if not own[0]:
+        if not (own[0] and math.isfinite(own[0] + own[1])):
             raise InputError(
-                f"{offer.place}, band {band.name}: the file says value = stored * 0; say its scale: "
-                f"--set {sensor}.scale=..."
+                f"{offer.place}, band {band.name}: the file says value = stored * {own[0]:g} + {own[1]:g}; say what is "
+                f"right: --set {sensor}.scale=... --set {sensor}.offset=..."
             )
         scale, offset = own[0], round(own[1] / own[0], 6)
     values = {"scale": scale, "offset": offset, "nodata": offer.nodata}

@@ -131,7 +131,9 @@ def _images_in(folder: Path, key: str) -> list[str]:
             f"terrain-correct it first (SNAP, or a collection such as sentinel-1-rtc)"
         )
     images = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     if not images:
         raise InputError(

@@ -82,7 +82,10 @@ def _quantification(root: ET.Element, metadata: Path, level: str) -> float:
     for element in root.iter():
         # the first products of Level-2A wrote it as Level-1C does, with a prefix
         if _local(element).endswith(name) and element.text:
-            return float(element.text)
+            value = _number(element, metadata)
+            if value > 0:
+                return value
+            raise InputError(f"{metadata}: {name} is {value:g}; fetch the product again")
     raise InputError(f"{metadata} has no {name}; fetch the product again")
 
 
@@ -92,7 +95,14 @@ def _offsets(root: ET.Element, metadata: Path) -> dict[str, float]:
     said = [element for element in root.iter() if _local(element) in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET")]
     if unknown := [number for element in said if (number := element.get("band_id", "")) not in listed]:
         raise InputError(f"{metadata} has an offset of a band {unknown[0]!r} that it does not list")
-    return {listed[element.get("band_id", "")]: float(element.text or 0) for element in said}
+    return {listed[element.get("band_id", "")]: _number(element, metadata) for element in said}
+
+
+def _number(element: ET.Element, metadata: Path) -> float:
+    try:
+        return float(element.text or 0)
+    except ValueError as error:
+        raise InputError(f"{metadata}: {_local(element)} is {element.text!r}; fetch the product again") from error
 
 
 def _finest(paths: Sequence[Path], card: Sensor) -> dict[str, Path]:

@@ -88,12 +88,19 @@ def _asked(facts: RasterFacts, asked: str) -> Look:
 def _position(facts: RasterFacts, name: str) -> int:
     names = [band.name for band in facts.bands]
     found = [i for i, other in enumerate(names, start=1) if other.lower() == name.lower()]
+    if not found:
+        found = [i for i, other in enumerate(names, start=1) if _plain(other) == _plain(name)]
     if not found and name.isdecimal() and 1 <= int(name) <= len(names):
         found = [int(name)]
     if len(found) != 1:
         problem = f"{len(found)} bands" if found else "no band"
         raise InputError(f"{facts.place} has {problem} {name!r}; it has {_described(facts)}; counted from 1")
     return found[0]
+
+
+def _plain(name: str) -> str:
+    """`b8` of `B08`."""
+    return re.sub(r"^([a-z]+)0+(?=\d)", r"\1", name.lower())
 
 
 def _radar(facts: RasterFacts) -> Look | None:

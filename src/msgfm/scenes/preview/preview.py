@@ -21,6 +21,7 @@ from msgfm.scenes.preview.pictures import Painted, Values, paint, read_values, s
 from msgfm.scenes.preview.place import place_of
 from msgfm.scenes.preview.sources import open_source
 
+_OURS = '<meta name="generator" content="msgfm preview">'
 _SHAPES_ALIKE = 0.02  # of the ratio of height to width, for files without coordinates that are laid over each other
 
 
@@ -51,11 +52,13 @@ def write_preview(request: PreviewRequest, out: Path) -> None:
 
     Raises:
         InputError: an image cannot be read, or lies elsewhere than the first; a label or band is none; the page would
-            replace an image.
+            replace an image, or another file than such a page.
     """
     require_suffix(out, ".html")
     require_writable(out)
     require_none_read([out], request.places)
+    if out.exists() and _OURS not in out.read_text(encoding="utf-8", errors="replace")[:1000]:
+        raise InputError(f"{out} is there already, and no page of msgfm preview; choose another name")
     labels, asked = _labels(request), _asked(request)
     with ExitStack() as opened:
         sources = [
