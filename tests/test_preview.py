@@ -181,7 +181,7 @@ def test_what_cannot_be_shown_is_refused_and_no_page_is_written(tmp_path):
     assert "away.tif shows another place than the first image" in refused(radar, away, "--out", out)
     assert "two images are called alike" in refused(radar, radar, "--out", out)
     (tmp_path / "mine.html").write_text("precious")
-    assert "no page of msgfm preview" in refused(radar, "--out", tmp_path / "mine.html")
+    assert "no page of msgfm preview" in refused(radar, "--out", tmp_path / "mine.html", "--size", 200)
     assert (tmp_path / "mine.html").read_text() == "precious"
     (tmp_path / "mine.html").unlink()
     assert "1 labels are given for 2 images" in refused(radar, reflectance, "--label", "one", "--out", out)
