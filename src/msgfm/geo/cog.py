@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -26,7 +25,7 @@ from msgfm.geo.cog_by_band import write_by_band
 from msgfm.geo.cog_levels import block_and_overviews
 from msgfm.geo.raster import LOCAL_OPTIONS, gdal_threads, gdal_type, quiet
 from msgfm.geo.spec import RasterSpec
-from msgfm.geo.virtual import virtual_raster
+from msgfm.geo.virtual import source_of, virtual_raster
 from msgfm.progress import show_size
 
 _PART_BLOCK = 64, 256  # height and width of a block of a part; parts are mostly multiples of it high
@@ -182,15 +181,15 @@ def _write_by_pixel(parts: Sequence[Part], spec: RasterSpec, threads: int, out: 
 def _sources(parts: Sequence[Part], spec: RasterSpec, band: int) -> Iterator[str]:
     kind = gdal_type(spec.dtype)
     for part in parts:
-        yield (
-            f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(part.path.absolute()))}</SourceFilename>'
-            f"<SourceBand>{band}</SourceBand>"
-            f'<SourceProperties RasterXSize="{part.width}" RasterYSize="{part.height}" DataType="{kind}" '
-            f'BlockXSize="{_PART_BLOCK[1]}" BlockYSize="{_PART_BLOCK[0]}"/>'
-            f'<SrcRect xOff="0" yOff="0" xSize="{part.width}" ySize="{part.height}"/>'
-            f'<DstRect xOff="{part.column}" yOff="{part.row}" xSize="{part.width}" ySize="{part.height}"/>'
-            f"</SimpleSource>"
+        source = source_of(
+            str(part.path.absolute()),
+            band,
+            size=(part.height, part.width),
+            kind=kind,
+            block=_PART_BLOCK,
+            at=(part.row, part.column),
         )
+        yield f"<SimpleSource>{source}</SimpleSource>"
 
 
 def _largest_block(spec: RasterSpec) -> int:

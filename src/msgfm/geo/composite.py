@@ -15,6 +15,7 @@ from msgfm.geo.grid import Grid
 from msgfm.geo.network import Network, gdal_name
 from msgfm.geo.overview import OverviewSource
 from msgfm.geo.raster import RasterInfo, gdal_type
+from msgfm.geo.virtual import opening_lines, source_of
 
 _ROUNDING = 1e-6  # of an extent, that edges may differ by
 
@@ -80,11 +81,7 @@ def _virtual_raster(bands: Sequence[BandOfFile], headers: Mapping[str, RasterInf
         apart = max(abs(a - b) for a, b in zip(grid.bounds, finest.bounds, strict=True))
         if grid.crs != finest.crs or (finest.crs and apart > _ROUNDING * max(width, height)):
             raise InputError(f"{file} shows other ground than the other bands; give the images one by one")
-    info = headers[bands[0].place]
-    lines = [f'<VRTDataset rasterXSize="{finest.width}" rasterYSize="{finest.height}">']
-    if finest.crs and info.crs is not None:
-        transform = ", ".join(f"{number:.17g}" for number in finest.transform.to_gdal())
-        lines += [f"<SRS>{escape(info.crs.to_wkt())}</SRS>", f"<GeoTransform>{transform}</GeoTransform>"]
+    lines = opening_lines(finest)
     for number, band in enumerate(bands, start=1):
         lines += _virtual_band(number, band, headers[band.place], finest)
     return "\n".join([*lines, "</VRTDataset>"])
@@ -94,18 +91,20 @@ def _virtual_band(number: int, band: BandOfFile, info: RasterInfo, finest: Grid)
     kind, own = gdal_type(info.dtype), (info.scales[band.file_band - 1], info.offsets[band.file_band - 1])
     scale, offset = own if band.scale is None else (band.scale, band.offset or 0.0)
     nodata = info.nodata if band.nodata is None else band.nodata
-    height, width = info.block
+    source = source_of(
+        gdal_name(band.place),
+        band.file_band,
+        size=(info.height, info.width),
+        kind=kind,
+        block=info.block,
+        shown=(finest.height, finest.width),
+    )
     lines = [
         f'<VRTRasterBand dataType="{kind}" band="{number}">',
         f"<Description>{escape(band.name)}</Description>",
         *([] if nodata is None else [f"<NoDataValue>{nodata:.17g}</NoDataValue>"]),
         f"<Offset>{offset:.17g}</Offset><Scale>{scale:.17g}</Scale>",
-        f'<ComplexSource><SourceFilename relativeToVRT="0">{escape(gdal_name(band.place))}</SourceFilename>',
-        f"<SourceBand>{band.file_band}</SourceBand>",
-        f'<SourceProperties RasterXSize="{info.width}" RasterYSize="{info.height}" DataType="{kind}" '
-        f'BlockXSize="{width}" BlockYSize="{height}"/>',
-        f'<SrcRect xOff="0" yOff="0" xSize="{info.width}" ySize="{info.height}"/>',
-        f'<DstRect xOff="0" yOff="0" xSize="{finest.width}" ySize="{finest.height}"/>',
+        f"<ComplexSource>{source}",
         *([] if nodata is None else [f"<NODATA>{nodata:.17g}</NODATA>"]),
         "</ComplexSource></VRTRasterBand>",
     ]

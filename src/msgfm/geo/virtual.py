@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from rasterio.crs import CRS
 
+from msgfm.geo.grid import Grid
 from msgfm.geo.raster import gdal_type
 from msgfm.geo.spec import RasterSpec, class_tags
 
@@ -30,12 +31,7 @@ def virtual_raster(
             `BAND`.
         subclass: of the bands, where the lines want one.
     """
-    grid = spec.grid
-    lines = [f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">']
-    if grid.crs:
-        transform = ", ".join(f"{number:.17g}" for number in grid.transform.to_gdal())
-        lines.append(f"<SRS>{escape(CRS.from_user_input(grid.crs).to_wkt())}</SRS>")
-        lines.append(f"<GeoTransform>{transform}</GeoTransform>")
+    lines = opening_lines(spec.grid)
     tags = {"AREA_OR_POINT": "Area", **class_tags(spec.classes)}
     items = [f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in sorted(tags.items())]
     lines.append(f"<Metadata>{''.join(items)}</Metadata>")
@@ -47,6 +43,47 @@ def virtual_raster(
         lines += numbers(band)
         lines.append("</VRTRasterBand>")
     return "\n".join([*lines, "</VRTDataset>"])
+
+
+def opening_lines(grid: Grid) -> list[str]:
+    """How the text of a VRT begins: its size, and where it lies."""
+    lines = [f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">']
+    if grid.crs:
+        transform = ", ".join(f"{number:.17g}" for number in grid.transform.to_gdal())
+        lines.append(f"<SRS>{escape(CRS.from_user_input(grid.crs).to_wkt())}</SRS>")
+        lines.append(f"<GeoTransform>{transform}</GeoTransform>")
+    return lines
+
+
+def source_of(
+    name: str,
+    band: int,
+    *,
+    size: tuple[int, int],
+    kind: str,
+    block: tuple[int, int],
+    at: tuple[int, int] = (0, 0),
+    shown: tuple[int, int] | None = None,
+) -> str:
+    """What stands in a source of a VRT's band: a whole file, and the pixels that it fills.
+
+    Args:
+        name: of the file, as GDAL has it.
+        band: of it, counted from 1.
+        size: of the file, height and width.
+        kind: of its numbers, as GDAL calls it.
+        block: of the file, height and width.
+        at: row and column that it fills from.
+        shown: height and width that it fills; None: as many as it has.
+    """
+    (height, width), (rows, columns) = size, shown or size
+    return (
+        f'<SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename><SourceBand>{band}</SourceBand>'
+        f'<SourceProperties RasterXSize="{width}" RasterYSize="{height}" DataType="{kind}" '
+        f'BlockXSize="{block[1]}" BlockYSize="{block[0]}"/>'
+        f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>'
+        f'<DstRect xOff="{at[1]}" yOff="{at[0]}" xSize="{columns}" ySize="{rows}"/>'
+    )
 
 
 def raw_band(whole: Path, spec: RasterSpec, band: int) -> list[str]:
