@@ -236,7 +236,6 @@ def open_job(
         InputError: inputs that do not fit the model or each other, or a result that is there already.
     """
     keep_freed_memory()
-    out = out.absolute()  # workers elsewhere have another folder to start from
     require_suffix(out, suffix)
     require_writable(out)
     stated = stated_span(inputs.taken) if inputs.taken else None

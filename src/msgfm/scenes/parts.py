@@ -171,7 +171,8 @@ def open_parts(out: Path, layers: Sequence[str], plan: Mapping[str, Any], *, res
         InputError: a run was stopped and is neither gone on with nor thrown away, or had another plan.
     """
     text = json.dumps(plan, indent=1)
-    folder = PartsFolder(path=parts_beside(out), layers=tuple(layers), plan=_digest(text))
+    # absolute, as workers elsewhere have another folder to start from
+    folder = PartsFolder(path=parts_beside(out).absolute(), layers=tuple(layers), plan=_digest(text))
     remove_unfinished(folder.path)
     _remove(staged(out).parent)
     file = folder.path / _PLAN
